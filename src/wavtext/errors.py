@@ -7,7 +7,9 @@ WavtextError
 │   └── EmptyAudioError    decodes to nothing, to silence, or to values that are not numbers
 ├── ModelError             a model folder is missing, damaged, or not what was asked for
 ├── LibraryError           a library cannot be opened, read or written
-│   └── ModelMismatchError the library was made by another model
+│   ├── ModelMismatchError the library was made by another model
+│   ├── DamagedLibraryError the library's file is truncated or overwritten
+│   └── BusyLibraryError   another process is indexing into it
 ├── ManifestError          a manifest, caption file or corpus folder is not as its format says
 ├── EvaluationError        scores, relevance or labels that no metric is defined for
 ├── TrainingError          a run cannot start or go on
@@ -61,6 +63,14 @@ class LibraryError(WavtextError):
 
 class ModelMismatchError(LibraryError):
     """The library was made by another model than the one that asks."""
+
+
+class DamagedLibraryError(LibraryError):
+    """The library's file is truncated, overwritten or not a library."""
+
+
+class BusyLibraryError(LibraryError):
+    """Another process is writing to the library."""
 
 
 class ManifestError(WavtextError):
