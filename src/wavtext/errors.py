@@ -10,6 +10,7 @@ WavtextError
 │   ├── ModelMismatchError the library was made by another model
 │   ├── DamagedLibraryError the library's file is truncated or overwritten
 │   └── BusyLibraryError   another process is indexing into it
+├── CollectError           a source of sounds cannot be reached or read
 ├── ManifestError          a manifest, caption file or corpus folder is not as its format says
 ├── EvaluationError        scores, relevance or labels that no metric is defined for
 ├── TrainingError          a run cannot start or go on
@@ -71,6 +72,10 @@ class DamagedLibraryError(LibraryError):
 
 class BusyLibraryError(LibraryError):
     """Another process is writing to the library."""
+
+
+class CollectError(WavtextError):
+    """A source of sounds cannot be reached, fetched or unpacked."""
 
 
 class ManifestError(WavtextError):
