@@ -46,6 +46,16 @@ class Waveform:
         """Length in seconds."""
         return len(self.samples) / self.sample_rate
 
+    def resample(self, sample_rate: int) -> "Waveform":
+        """The same sound at another rate (Hz), as `load_audio` resamples files."""
+        if sample_rate == self.sample_rate:
+            return self
+        import soxr
+
+        return Waveform(
+            soxr.resample(self.samples, self.sample_rate, sample_rate, quality="HQ"), sample_rate
+        )
+
 
 def is_silent(samples: Float[np.ndarray, " samples"]) -> bool:
     """Whether no sample reaches -90 dBFS, one step of 16 bits: nothing that a model could hear."""

@@ -1,0 +1,115 @@
+"""Sounds -> log-mels and the teacher's view of them, packed for a machine with a GPU.
+
+    python experiments/compact/prepare.py --index ../shared/corpus/index.csv --out runs/compact/corpus
+
+Writes mel.npy (frames, 72) uint8 in steps of 0.55 dB from -100 dB, yamnet scores (patches, 521) and
+representations (patches, 1024) as float16, one patch each 0.48 s, and clips.json (offsets, titles, group, licence).
+YAMNet (Apache-2.0) is a teacher only: nothing of it is shipped.
+"""
+
+import argparse
+import csv
+import json
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+MAX_DURATION = 20.0  # s
+SAMPLE_RATE, PATCH, PATCH_HOP = 16_000, 15_600, 7_680  # of the teacher
+
+_teacher = None
+
+
+def _load_teacher(path: str):
+    global _teacher
+    if _teacher is None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        _teacher = Interpreter(path, num_threads=1, experimental_preserve_all_tensors=True)
+        _teacher.allocate_tensors()
+        name = "global_average_pooling2d/Mean"
+        middle = next(
+            d["index"]
+            for d in _teacher.get_tensor_details()
+            if d["name"].endswith(name) and list(d["shape"]) == [1, 1024]
+        )
+        _teacher.handles = (
+            _teacher.get_input_details()[0]["index"],
+            _teacher.get_output_details()[0]["index"],
+            middle,
+        )
+    return _teacher
+
+
+def view(job: tuple[str, str]):
+    """One file -> (log-mel uint8, scores, representations, duration), or the reason why not."""
+    path, teacher_path = job
+    from wavtext.audio.decode import load_audio
+    from wavtext.audio.log_mel import log_mel
+    from wavtext.training.compact import FRONT_END
+
+    try:
+        sound = load_audio(path, FRONT_END.sample_rate, duration=MAX_DURATION)
+        low = load_audio(path, SAMPLE_RATE, duration=MAX_DURATION)
+    except Exception as error:
+        return str(error)
+    mel = log_mel(sound.samples, FRONT_END)
+    packed = np.clip(np.round((mel + 100.0) / 0.55), 0, 255).astype(np.uint8)
+    samples = low.samples
+    if samples.size < PATCH:
+        samples = np.resize(samples, PATCH)
+    starts = list(range(0, samples.size - PATCH + 1, PATCH_HOP))
+    teacher = _load_teacher(teacher_path)
+    source, scores_at, middle_at = teacher.handles
+    scores, middles = [], []
+    for start in starts:
+        teacher.set_tensor(source, samples[start : start + PATCH].astype(np.float32))
+        teacher.invoke()
+        scores.append(teacher.get_tensor(scores_at).reshape(-1).copy())
+        middles.append(teacher.get_tensor(middle_at).reshape(-1).copy())
+    return (
+        packed,
+        np.array(scores, np.float16),
+        np.array(middles, np.float16),
+        float(sound.duration),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--teacher", type=Path, default=Path("../shared/teacher/yamnet.tflite"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    rows = list(csv.DictReader(arguments.index.open()))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    jobs = [(str(arguments.index.parent / row["file"]), str(arguments.teacher)) for row in rows]
+    mels, scores, middles, clips, failed = [], [], [], [], []
+    frames = patches = 0
+    begin = time.time()
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        for i, (row, result) in enumerate(zip(rows, pool.map(view, jobs, chunksize=16), strict=True)):
+            if isinstance(result, str):
+                failed.append((row["file"], result))
+                continue
+            mel, score, middle, duration = result
+            clips.append(
+                row
+                | {"frames": [frames, len(mel)], "patches": [patches, len(score)], "duration": duration}
+            )
+            frames, patches = frames + len(mel), patches + len(score)
+            mels.append(mel), scores.append(score), middles.append(middle)
+            if i % 500 == 0:
+                print(i, len(failed), f"{time.time() - begin:.0f} s", flush=True)
+    np.save(arguments.out / "mel.npy", np.concatenate(mels))
+    np.save(arguments.out / "scores.npy", np.concatenate(scores))
+    np.save(arguments.out / "middles.npy", np.concatenate(middles))
+    (arguments.out / "clips.json").write_text(json.dumps(clips))
+    print(len(clips), "clips", frames, "frames;", len(failed), "failed", failed[:5])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Who trains, who tunes, who tests: one rule for every script of the compact model.
+
+test        every clip whose group's hash falls in one fifth, whatever its licence: reported once.
+validation  of the rest: one tenth of the groups, and every clip whose licence is not clear: chooses between recipes.
+train       the rest: clear licences only, none of the demo's packages, no near-duplicate of a held-out sound.
+"""
+
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from licences import is_clear
+
+DEMO = {"sonic-pi-samples", "sound-icons", "tuxpaint-stamps-default"}
+
+
+def split_of(clip: Mapping[str, str]) -> str:
+    """'train', 'validation', 'test' or 'demo' for one row of an index."""
+    if clip["source"] in DEMO:
+        return "demo"
+    fold = zlib.crc32(clip["group"].encode()) % 10
+    if fold in (0, 5):
+        return "test"
+    return "train" if fold != 2 and is_clear(clip["license"]) else "validation"
+
+
+def signature(mel: np.ndarray) -> np.ndarray:
+    """(frames, 72) uint8 -> (288,) float32 of length 1: 16 stretches of time by 18 of frequency, level removed."""
+    edges = np.linspace(0, len(mel), 17).astype(int)
+    rows = [mel[a : max(b, a + 1)].mean(0) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    grid = np.stack(rows).reshape(16, 18, 4).mean(2)
+    grid = grid - grid.mean()
+    return (grid / (np.linalg.norm(grid) + 1e-6)).reshape(-1).astype(np.float32)
+
+
+def near_duplicates(
+    train: np.ndarray, held_out: np.ndarray, train_duration: np.ndarray, held_duration: np.ndarray
+) -> np.ndarray:
+    """Which training clips look like a held-out one: cosine over 0.97 and durations within 3 %."""
+    same = (train @ held_out.T) > 0.97
+    ratio = train_duration[:, None] / np.maximum(held_duration[None], 1e-3)
+    return np.any(same & (np.abs(ratio - 1) < 0.03), axis=1)

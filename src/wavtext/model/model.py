@@ -1,0 +1,233 @@
+"""A model: sounds and sentences -> embeddings of length 1 in one space, without torch.
+
+    model = wavtext.load_model()
+    model.embed_text(["a dog barking", "rain"]) @ model.embed_audio(["dog.wav"]).T
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from wavtext.audio.decode import load_audio, stream_audio
+from wavtext.audio.log_mel import log_mel
+from wavtext.audio.waveform import Waveform
+from wavtext.audio.windows import iter_windows
+from wavtext.errors import ModelError
+from wavtext.model.captions import read_captions
+from wavtext.model.folder import ModelConfig, identity, read_folder
+from wavtext.model.runtime import Graph
+
+Sound = str | Path | Waveform
+EMBEDDED = {"compact": Path(__file__).parent / "compact"}
+_BATCH = 64  # windows held at once on the way through the audio encoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """A stretch of a clip and its embedding."""
+
+    start: float  # s
+    end: float  # s
+    embedding: Float[np.ndarray, " dim"]  # float32, of length 1
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionScore:
+    """A caption and how well it fits a sound."""
+
+    caption: str
+    score: float  # cosine
+
+
+def load_model(name: str | Path = "compact") -> "Model":
+    """A model by name or folder.
+
+    Args:
+        name: "compact", which is inside the package, or a model folder.
+
+    Raises:
+        ModelError: There is no such model, or its folder is damaged.
+    """
+    if isinstance(name, str) and name.startswith("hf:"):
+        from wavtext.model.hub import cached_folder
+
+        return Model(cached_folder(name))
+    folder = EMBEDDED.get(str(name), Path(name))
+    if not folder.exists():
+        known = ", ".join(repr(each) for each in EMBEDDED)
+        raise ModelError(
+            f"no model named {str(name)!r}, and no such folder.",
+            help=f"Name {known}, or a folder that holds a model.toml.",
+        )
+    return Model(folder)
+
+
+class Model:
+    """A model folder, loaded.  Graphs are read on first use; embedding is thread-safe.
+
+    Every embedding has length 1 and depends on its own input alone: not on the batch, the order or the number of
+    threads.  `audio` runs in bfloat16 where the CPU has it (`precision` in model.toml), which moves embeddings by
+    a cosine of less than 0.005 between kinds of CPU.
+
+    Args:
+        folder: A model folder (wavtext.model.folder).
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config: ModelConfig = read_folder(self.folder)
+        self.name = self.config.name
+        self.dim = self.config.dim
+        self.sample_rate = self.config.log_mel.sample_rate
+        self._tokenizer_lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Model({self.name}@{self.identity[:6]}, {self.dim}-d)"
+
+    @cached_property
+    def identity(self) -> str:
+        """Hex digest: two models with the same identity give the same embeddings."""
+        return identity(self.folder, self.config)
+
+    def embed_text(self, texts: Sequence[str]) -> Float[np.ndarray, "texts dim"]:
+        """Embed sentences.
+
+        Raises:
+            ModelError: The model has no text encoder, or a text is empty.
+        """
+        if isinstance(texts, str):
+            raise ModelError("embed_text takes a list of texts.", help="Pass [text].")
+        if self._text_graph is None or self.config.text is None:
+            raise ModelError(f"{self.name} has no text encoder.")
+        settings = self.config.text
+        for i, text in enumerate(texts):
+            if not text.strip():
+                raise ModelError(f"text {i + 1} of {len(texts)} is empty.", help="Describe a sound.")
+        tokens: list[np.ndarray] = []
+        for text in texts:
+            encoded = self._tokenizer.encode(f"{settings.prefix}{text.strip()}{settings.suffix}")
+            tokens.append(np.array(encoded.ids, np.int64))
+        return _unit(self._text_graph.run(tokens), self.dim)
+
+    def embed_audio(self, sounds: Sequence[Sound]) -> Float[np.ndarray, "clips dim"]:
+        """Embed whole sounds: the mean of a sound's windows, of length 1.
+
+        Raises:
+            AudioError: A sound cannot be read, or is empty or silent.
+        """
+        if isinstance(sounds, str | Path | Waveform):
+            raise ModelError("embed_audio takes a list of sounds.", help="Pass [sound].")
+        means = [
+            np.mean([window.embedding for window in self.stream_windows(sound)], axis=0)
+            for sound in sounds
+        ]
+        return _unit(np.array(means, np.float32), self.dim)
+
+    def embed_windows(self, sound: Sound) -> list[Window]:
+        """The windows of one sound, in order."""
+        return list(self.stream_windows(sound))
+
+    def stream_windows(self, sound: Sound) -> Iterator[Window]:
+        """The windows of one sound as they come, in bounded memory whatever the sound's length."""
+        batch: list[tuple[float, float, np.ndarray]] = []
+        for window in self.cut(sound):
+            batch.append(window)
+            if len(batch) == _BATCH:
+                yield from self._embed_batch(batch)
+                batch = []
+        yield from self._embed_batch(batch)
+
+    def cut(
+        self, sound: Sound
+    ) -> Iterator[tuple[float, float, Float[np.ndarray, "frames mels"]]]:
+        """Decode a sound and cut it into windows: (start in s, end in s, log-mel in dB), one by one.
+
+        This is the half of the work that needs no model graph, for indexers that decode in parallel.
+        """
+        rate = self.sample_rate
+        if isinstance(sound, Waveform):
+            blocks = iter([sound.resample(rate).samples])
+            name = "The waveform"
+        else:
+            blocks, name = stream_audio(sound, rate), str(sound)
+        for start, end, samples in iter_windows(blocks, rate, self.config.windows, name=name):
+            yield start, end, log_mel(samples, self.config.log_mel)
+
+    def embed_log_mels(
+        self, log_mels: Sequence[Float[np.ndarray, "frames mels"]]
+    ) -> Float[np.ndarray, "windows dim"]:
+        """Embed windows that `cut` made."""
+        if self._audio_graph is None:
+            raise ModelError(f"{self.name} has no audio encoder.")
+        return _unit(self._audio_graph.run(log_mels), self.dim)
+
+    def describe(
+        self, sound: Sound, captions: Sequence[str] | Path | str, limit: int | None = 5
+    ) -> list[CaptionScore]:
+        """The captions that fit a sound best (audio-to-text retrieval, Deshmukh et al. 2022, section 3.2).
+
+        Args:
+            sound: A file or a waveform.
+            captions: Captions, or a file of them: one a line, or a manifest.
+            limit: How many to return; None for all.
+
+        Returns:
+            The best captions, best first; equal scores in the captions' order.
+        """
+        listed = read_captions(captions)
+        score = self.embed_text(listed) @ self.embed_audio([sound])[0]
+        order = np.argsort(-score, kind="stable")[:limit]
+        return [CaptionScore(listed[i], float(score[i])) for i in order]
+
+    def _embed_batch(self, batch: list[tuple[float, float, np.ndarray]]) -> Iterator[Window]:
+        if batch:
+            embeddings = self.embed_log_mels([mel for _, _, mel in batch])
+            for (start, end, _), embedding in zip(batch, embeddings, strict=True):
+                yield Window(start, end, embedding)
+
+    @cached_property
+    def _audio_graph(self) -> Graph | None:
+        settings = self.config.audio
+        return Graph(self.folder / settings.graph, settings.precision) if settings else None
+
+    @cached_property
+    def _text_graph(self) -> Graph | None:
+        settings = self.config.text
+        if settings is None:
+            return None
+        return Graph(self.folder / settings.graph, settings.precision, dynamic=True)
+
+    @property
+    def _tokenizer(self) -> Any:
+        with self._tokenizer_lock:
+            return self._loaded_tokenizer
+
+    @cached_property
+    def _loaded_tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        if self.config.text is None:
+            raise ModelError(f"{self.name} has no text encoder.")
+        path = self.folder / self.config.text.tokenizer
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception for any bad file
+            raise ModelError(f"{path}: not a tokenizer: {error}.") from error
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.config.text.max_tokens)
+        return tokenizer
+
+
+def _unit(embeddings: np.ndarray, dim: int) -> Float[np.ndarray, "n dim"]:
+    if not embeddings.size:
+        return np.empty((0, dim), np.float32)
+    return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+
+
+__all__ = ["CaptionScore", "Model", "Sound", "Window", "load_audio", "load_model"]

@@ -1,0 +1,197 @@
+"""The compact model's towers.  log-mel or token ids -> representation, in torch, for training and export.
+
+Audio: the convolutional network of aiSFX (Ma and Lerch, ISMIR 2022; CC BY 4.0), changed for speed and calm, and
+one small transformer layer over its time steps, so that the paper's complement of convolution and attention
+(Deshmukh et al. 2022, eq. 5) holds at this size too.  Text: a BERT-shaped sentence encoder (MiniLM), mean-pooled.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from wavtext.audio.log_mel import LogMelConfig
+
+# aiSFX hears 96 HTK bands up to 22,050 Hz in frames of 46 ms.  The lowest 72 of them end at 8.9 kHz, so half its
+# sample rate, window and hop give the same bands and the same frames at three quarters of the cost.
+FRONT_END = LogMelConfig(
+    sample_rate=22_050,
+    win_length=1024,
+    hop_length=512,
+    n_mels=72,
+    f_min=0.0,
+    f_max=8_914.2,
+    mel_scale="htk",
+)
+DECIBELS_PER_UNIT = 94.6  # aiSFX maps log10(1 + 1e4 x) from [0, 9.46] to [0, 1]: 94.6 dB
+PEAK_LEVEL = 0.8  # where the loudest cell of a window is put on that scale
+DYNAMIC_RANGE = 64.0  # dB kept below the loudest cell
+
+
+class ConvBlock(nn.Module):
+    """Two 3 x 3 convolutions, each with batch norm and ReLU.  (batch, in, t, f) -> (batch, out, t', f')."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve twice."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(x)))
+
+
+class TimeAttention(nn.Module):
+    """One pre-norm transformer layer over time steps, added to its input.  (batch, time, dim) -> the same.
+
+    Its last weights begin at zero, so that a network with the layer begins as the network without it.
+    """
+
+    def __init__(self, dim: int, inner: int = 256, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * inner)
+        self.out = nn.Linear(inner, dim)
+        self.fc1, self.fc2 = nn.Linear(dim, 2 * inner), nn.Linear(2 * inner, dim)
+        for layer in (self.out, self.fc2):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend, then transform each step."""
+        batch, time, _ = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(batch, time, 3, self.heads, -1).unbind(2)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # (batch, heads, time, dim)
+        weight = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, dim=-1)
+        x = x + self.out((weight @ v).transpose(1, 2).reshape(batch, time, -1))
+        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+
+
+class CompactAudioEncoder(nn.Module):
+    """Log-mel (batch, frames, 72) in dB -> representation (batch, 1024).
+
+    Differs from aiSFX: the first convolution strides where a max-pool followed it (half the time); the level is
+    taken from the window's loudest cell, so that gain cancels out; a learnt weighting of frequencies begins as
+    their mean; mean over time beside the maximum; a transformer layer before the pooling.
+
+    Args:
+        widths: Channels of the four blocks.
+        attention: Whether the transformer layer is there.
+    """
+
+    def __init__(
+        self, widths: tuple[int, ...] = (64, 128, 256, 512), *, attention: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv_block1 = ConvBlock(1, widths[0], stride=2)
+        self.conv_block2 = ConvBlock(widths[0], widths[1])
+        self.conv_block3 = ConvBlock(widths[1], widths[2])
+        self.conv_block4 = ConvBlock(widths[2], widths[3])
+        bands = FRONT_END.n_mels // 8
+        self.frequency = nn.Parameter(torch.full((widths[3], bands), 1.0 / bands))
+        self.attention = TimeAttention(widths[3]) if attention else nn.Identity()
+        self.dim = 2 * widths[3]
+
+    def forward(self, log_mel: Float[Tensor, "batch frames mels"]) -> Float[Tensor, "batch dim"]:
+        """Convolve, weigh frequencies, attend over time, pool."""
+        x = level(log_mel).unsqueeze(1)  # (batch, 1, frames, mels)
+        x = self.conv_block1(x)  # stride 2
+        x = F.max_pool2d(self.conv_block2(x), 2)
+        x = F.max_pool2d(self.conv_block3(x), 2)
+        x = self.conv_block4(x)  # (batch, 512, frames / 8, 9)
+        x = (x * self.frequency.unsqueeze(1)).sum(3).transpose(1, 2)  # (batch, time, 512)
+        x = self.attention(x)
+        return torch.cat([x.amax(1), x.mean(1)], dim=1)
+
+    def load_aisfx(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin from aiSFX's convolutions (`embedding_net.*` of its checkpoint)."""
+        prefix = "embedding_net."
+        convolutions = {
+            name.removeprefix(prefix): value
+            for name, value in weights.items()
+            if name.startswith(prefix)
+        }
+        missing, unexpected = self.load_state_dict(convolutions, strict=False)
+        strange = [name for name in missing if name.startswith("conv_block")] + list(unexpected)
+        if strange:
+            raise ValueError(f"not aiSFX's network: {', '.join(strange)}")
+
+
+def level(log_mel: Tensor) -> Tensor:
+    """Put the loudest cell of each window at PEAK_LEVEL and cut DYNAMIC_RANGE below it.
+
+    (batch, frames, mels) in dB -> the same in units of 94.6 dB: adding a gain to the sound changes nothing.
+    """
+    peak = log_mel.amax(dim=(1, 2), keepdim=True)
+    return (
+        PEAK_LEVEL + torch.clamp(log_mel - peak, min=-DYNAMIC_RANGE, max=0.0) / DECIBELS_PER_UNIT
+    )
+
+
+class Projection(nn.Module):
+    """Representation -> embedding of length 1: W x + MLP(x), the MLP beginning at zero."""
+
+    def __init__(self, in_dim: int, out_dim: int, hidden: int = 512, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_dim, out_dim, bias=False)
+        self.fc1, self.fc2 = nn.Linear(in_dim, hidden), nn.Linear(hidden, out_dim)
+        self.norm = nn.LayerNorm(in_dim)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.fc2.weight)
+        nn.init.zeros_(self.fc2.bias)
+        if in_dim == out_dim:
+            nn.init.eye_(self.linear.weight)
+
+    def forward(self, x: Float[Tensor, "batch in_dim"]) -> Float[Tensor, "batch out_dim"]:
+        """Project and normalise."""
+        x = self.norm(x)
+        return F.normalize(self.linear(x) + self.fc2(self.dropout(F.gelu(self.fc1(x)))), dim=-1)
+
+
+class SentenceEncoder(nn.Module):
+    """A BERT encoder, mean-pooled.  Token ids (batch, tokens) and mask -> representation (batch, dim).
+
+    Args:
+        bert: A transformers BertModel without its pooler.
+    """
+
+    def __init__(self, bert: nn.Module) -> None:
+        super().__init__()
+        self.bert = bert
+        self.dim = int(cast(int, bert.config.hidden_size))
+
+    def forward(
+        self, input_ids: Int[Tensor, "batch tokens"], attention_mask: Int[Tensor, "batch tokens"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Mean of the last hidden states of the tokens that are there."""
+        states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(states.dtype)
+        return (states * mask).sum(1) / mask.sum(1)
+
+
+class CompactClap(nn.Module):
+    """Both towers and their projections: one space of `dim` dimensions for sounds and sentences."""
+
+    def __init__(
+        self, audio: CompactAudioEncoder, text: SentenceEncoder, *, dim: int = 384
+    ) -> None:
+        super().__init__()
+        self.audio, self.text = audio, text
+        self.audio_projection = Projection(audio.dim, dim)
+        self.text_projection = Projection(text.dim, dim)
+        self.logit_scale = nn.Parameter(torch.tensor(1.0 / 0.07).log())
+
+    def embed_audio(self, log_mel: Tensor) -> Tensor:
+        """(batch, frames, mels) in dB -> (batch, dim) of length 1."""
+        return self.audio_projection(self.audio(log_mel))
+
+    def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(batch, tokens) -> (batch, dim) of length 1."""
+        return self.text_projection(self.text(input_ids, attention_mask))
