@@ -1,4 +1,4 @@
-"""Waveform to log-mel spectrogram.  (samples,) -> (frames, mels)
+"""Waveform to log-mel spectrogram.  (samples,) -> (frames, mels).
 
 The one front end of training and search (docs/decisions/0010-one-front-end.md): a float32 real FFT
 over blocks of frames that fit the cache, then only the bins that the mel bank uses.
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from wavtext.audio.mel import MelNorm, MelScale, mel_bank
 from wavtext.errors import AudioError, ConfigError, EmptyAudioError
 
-_BLOCK = 32  # frames at a time: their samples and spectra stay in a core's cache (benchmarks/front_end.py)
+_BLOCK = 32  # frames at a time: samples and spectra stay in a core's cache
 _DB = np.float32(10.0 / math.log(10.0))  # dB of a natural logarithm of power
 
 
@@ -76,10 +76,10 @@ class LogMelConfig:
 def log_mel(
     samples: Float[np.ndarray, " samples"], config: LogMelConfig
 ) -> Float[np.ndarray, "frames mels"]:
-    """Log-mel spectrogram in dB, frames = samples // hop_length + 1 (centred, reflected at the edges).
+    """Log-mel spectrogram in dB, frames = samples // hop_length + 1.
 
-    A sound shorter than half a frame is reflected as often as needed (NumPy's "reflect"); a single
-    sample repeats.
+    Frames are centred and the sound is reflected at its edges; one shorter than half a frame is
+    reflected as often as needed, as NumPy's "reflect" does, and a single sample repeats.
 
     Args:
         samples: Float samples at the config's rate, full scale [-1, 1].

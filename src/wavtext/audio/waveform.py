@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
 from wavtext.errors import AudioError, EmptyAudioError
+
+Samples: TypeAlias = Float[np.ndarray, " samples"]
 
 SILENCE = 10.0 ** (-90 / 20)  # peak below which a sound is silence: -90 dBFS, 1 step of 16 bits
 
@@ -29,11 +32,11 @@ class Waveform:
         AudioError: The samples are not one channel of numbers, or the rate is not positive.
     """
 
-    samples: Float[np.ndarray, " samples"]
+    samples: Samples
     sample_rate: int  # Hz
 
     def __post_init__(self) -> None:
-        rate = self.sample_rate
+        rate: object = self.sample_rate
         if not isinstance(rate, int | np.integer) or isinstance(rate, bool) or rate <= 0:
             raise AudioError(
                 f"A waveform's sample_rate is {rate!r}; it must be a whole number of Hz above 0."
@@ -57,19 +60,19 @@ class Waveform:
         )
 
 
-def is_silent(samples: Float[np.ndarray, " samples"]) -> bool:
+def is_silent(samples: Samples) -> bool:
     """Whether no sample reaches -90 dBFS, one step of 16 bits: nothing that a model could hear."""
     return peak(samples) < SILENCE
 
 
-def peak(samples: Float[np.ndarray, " samples"]) -> float:
+def peak(samples: Samples) -> float:
     """Largest magnitude; 0 when there are no samples, NaN when one is not a number."""
     if not len(samples):
         return 0.0
     return float(np.maximum(np.max(samples), -np.min(samples)))
 
 
-def _as_mono_float32(samples: object) -> Float[np.ndarray, " samples"]:
+def _as_mono_float32(samples: object) -> Samples:
     array = np.asarray(samples)
     if array.ndim != 1:
         raise AudioError(

@@ -14,16 +14,13 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
-from wavtext.audio.waveform import SILENCE, peak
+from wavtext.audio.waveform import SILENCE, Samples, peak
 from wavtext.errors import ConfigError, EmptyAudioError
 
 TRIM_BELOW_PEAK = 10.0 ** (-60 / 20)  # silence at the ends is what stays 60 dB below the peak ...
 PEAK_HORIZON = 60.0  # s ... of the clip's first minute, which is all that a stream can look ahead
 MAX_TRAILING = 60.0  # s of silence held back; what a longer one has before them is kept
-
-Samples = Float[np.ndarray, " samples"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +55,7 @@ class WindowConfig:
 
 
 class Span(NamedTuple):
-    """A window's place in the trimmed clip, in samples; it repeats where `length` > stop - start."""
+    """A window's place in the trimmed clip, in samples; repeated where `length` > stop - start."""
 
     start: int
     stop: int
@@ -126,9 +123,7 @@ def _hop(sample_rate: int, config: WindowConfig) -> int:
     return max(1, round(config.hop * sample_rate))
 
 
-def _trim(
-    blocks: Iterable[Samples], sample_rate: int, name: str
-) -> Iterator[tuple[int, Samples]]:
+def _trim(blocks: Iterable[Samples], sample_rate: int, name: str) -> Iterator[tuple[int, Samples]]:
     """The stream without the silence at its ends: (position in the clip, samples), no gaps."""
     stream = iter(blocks)
     head = _take(stream, round(PEAK_HORIZON * sample_rate))

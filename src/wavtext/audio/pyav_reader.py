@@ -1,0 +1,158 @@
+"""One open sound file, read by ffmpeg.  A path -> blocks of mono float32 samples.
+
+For what libsndfile cannot read: M4A/AAC, MP3, WMA, AMR, the sound of video.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+import soxr
+from jaxtyping import Float
+
+from wavtext.audio.readers import AudioInfo, CannotReadError, Samples, mean_of_channels
+
+_PREROLL = 1.0  # s decoded before a seek's target, for codecs that build on what came before
+_FORMATS = {
+    "mov,mp4,m4a,3gp,3g2,mj2": "mp4",
+    "matroska,webm": "matroska",
+    "mpegts": "ts",
+}
+# Playlists name other files, and texts are no sound: never follow or render them.
+_REFUSED = {"hls", "dash", "concat", "sdp", "imf", "tty", "lavfi", "webm_dash_manifest"}
+_KNOWS_DURATION = {"mp4", "matroska", "asf", "mp3", "flac", "wav"}
+_FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
+
+
+class PyavReader:
+    """The best sound stream of a file, read by ffmpeg."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        try:
+            self._container: Any = av.open(
+                self._file,
+                metadata_errors="replace",
+                container_options={"protocol_whitelist": "file"},
+            )
+            self._open_stream()
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            self.close()
+            raise CannotReadError(_reason(error)) from error
+        except BaseException:
+            self.close()
+            raise
+        self.flaw = ""
+
+    def _open_stream(self) -> None:
+        name: str = self._container.format.name
+        if name in _REFUSED:
+            raise CannotReadError(f"a {name} file, not a sound")
+        self._stream = self._container.streams.best("audio")
+        if self._stream is None:
+            raise CannotReadError("it holds no sound, only pictures or text")
+        context = self._stream.codec_context
+        if not context.sample_rate or not context.channels:
+            raise CannotReadError("its sound stream says neither rate nor channels")
+        self._rate: int = context.sample_rate
+        duration: float | None = None
+        if self._stream.duration:
+            duration = float(self._stream.duration * self._stream.time_base)
+        elif self._container.duration:
+            duration = self._container.duration / av.time_base
+        self.info = AudioInfo(
+            duration=duration,
+            sample_rate=self._rate,
+            channels=context.channels,
+            format=_FORMATS.get(name, name.split(",")[0]),
+            codec=context.codec.canonical_name,
+        )
+
+    def blocks(self, start: int) -> Iterator[Samples]:
+        """Mono blocks of one codec frame each, from sample `start` to the end."""
+        position = 0
+        try:
+            for position, block in self._positioned(start):
+                if position + len(block) > start:
+                    yield block[max(0, start - position) :]
+                position += len(block)
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            raise CannotReadError(_reason(error)) from error
+        declared = self.info.duration
+        if declared and self.info.format in _KNOWS_DURATION:
+            missing = declared - position / self._rate
+            if missing > max(0.2, 0.01 * declared):
+                self.flaw = "it is cut short"
+
+    def _positioned(self, start: int) -> Iterator[tuple[int, Samples]]:
+        """(position in the clip, samples) of each frame, from one at or before `start` on."""
+        first = self._stream.start_time or 0
+        if start > _PREROLL * self._rate:
+            target = first + int((start / self._rate - _PREROLL) / self._stream.time_base)
+            try:
+                self._container.seek(target, stream=self._stream)
+                frames = self._frames()
+                frame = next(frames, None)
+                if frame is None:
+                    return
+                if frame.pts is not None:
+                    seconds = (frame.pts - first) * self._stream.time_base
+                    position = max(0, round(float(seconds * self._rate)))
+                    if position <= start:
+                        yield from _counted(frame, frames, position, self._rate)
+                        return
+            except av.error.FFmpegError:
+                pass  # cannot seek: decode from the start
+            self._container.seek(0)
+        frames = self._frames()
+        frame = next(frames, None)
+        if frame is not None:
+            yield from _counted(frame, frames, 0, self._rate)
+
+    def _frames(self) -> Iterator[Any]:
+        """Decoded frames; damaged packets are left out and noted."""
+        for packet in self._container.demux(self._stream):
+            try:
+                yield from packet.decode()
+            except av.error.InvalidDataError:
+                self.flaw = "parts of it are damaged"
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if hasattr(self, "_container"):
+            self._container.close()
+        self._file.close()
+
+
+def _counted(
+    frame: Any, frames: Iterator[Any], position: int, rate: int
+) -> Iterator[tuple[int, Samples]]:
+    while frame is not None:
+        block = mean_of_channels(_float_channels(frame))
+        if frame.sample_rate != rate:  # streams spliced together
+            block = soxr.resample(block, frame.sample_rate, rate)
+        yield position, block
+        position += len(block)
+        frame = next(frames, None)
+
+
+def _float_channels(frame: Any) -> Float[np.ndarray, "channels samples"]:
+    """The frame's channels, integers scaled to full scale [-1, 1]."""
+    array = frame.to_ndarray()
+    if not frame.format.is_planar:
+        array = array.reshape(-1, len(frame.layout.channels)).T
+    name = frame.format.name.removesuffix("p")
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    scaled = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+    if name == "u8":
+        scaled -= 128.0
+    return (scaled / _FULL_SCALE[name]).astype(np.float32, copy=False)
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", "") or str(error)
+    return text.strip().rstrip(".") or type(error).__name__

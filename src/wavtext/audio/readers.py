@@ -1,0 +1,112 @@
+"""One open sound file.  A path -> blocks of mono float32 samples at the file's own rate.
+
+Two readers behind one protocol: libsndfile (SoundFileReader, fast) and ffmpeg (pyav_reader.py,
+which reads what libsndfile cannot). Both average the channels themselves: ffmpeg's own down-mix is
+√2 louder than the mean for stereo.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import soundfile
+from jaxtyping import Float
+
+from wavtext.audio.waveform import Samples
+
+_CHUNK = 1 << 16  # frames of one read: what is lost at most where a file is damaged
+_FORMATS = {"WAVEX": "wav", "SVX": "iff", "MPC2K": "mpc", "NIST": "sph"}
+_TRUNCATED = (
+    "(should be",  # WAV, AIFF: a chunk is longer than the file
+    "> file length",
+    "without an End-Of-Stream",  # Ogg Vorbis
+    "lacks an end-of-stream",  # Ogg Opus
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What a sound file is, without decoding it."""
+
+    duration: float | None  # s; None where the file does not say
+    sample_rate: int  # Hz
+    channels: int
+    format: str  # the container in one lower-case word: wav, flac, ogg, mp3, mp4, ...
+    codec: str  # the coding in lower case: pcm_16, vorbis, opus, aac, wmav2, ...
+
+
+class CannotReadError(Exception):
+    """This reader cannot make sense of the file; another one may."""
+
+
+class Reader(Protocol):
+    """An open sound file."""
+
+    info: AudioInfo
+    flaw: str  # what was found to be wrong with the file so far, in words; empty: nothing
+
+    def blocks(self, start: int) -> Iterator[Samples]:
+        """Mono blocks from frame `start` to the end; raises CannotReadError where it breaks."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+class SoundFileReader:
+    """A file read by libsndfile: WAV, RF64, BWF, AIFF, FLAC, Ogg, CAF, AU and their kin."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = soundfile.SoundFile(path)
+        except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+            raise CannotReadError(_reason(error)) from error
+        kind: str = self._file.format
+        self.info = AudioInfo(
+            duration=self._file.frames / self._file.samplerate,
+            sample_rate=self._file.samplerate,
+            channels=self._file.channels,
+            format=_FORMATS.get(kind, kind.lower()),
+            codec=self._file.subtype.lower(),
+        )
+        self.flaw = ""
+        if any(sign in self._file.extra_info for sign in _TRUNCATED):
+            self.flaw = "it is cut short"
+
+    def blocks(self, start: int) -> Iterator[Samples]:
+        """Mono blocks of 65,536 frames, from frame `start` to the end."""
+        file = self._file
+        try:
+            if start:
+                file.seek(min(start, file.frames))
+            position = start
+            while len(frames := file.read(_CHUNK, dtype="float32", always_2d=True)):
+                position += len(frames)
+                yield mean_of_channels(frames.T)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise CannotReadError(_reason(error)) from error
+        if position < file.frames - file.samplerate // 10:
+            self.flaw = "it is cut short"
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def mean_of_channels(channels: Float[np.ndarray, "channels samples"]) -> Samples:
+    """The average of the channels, as loud as one of them when all are equal."""
+    if len(channels) == 1:
+        return np.ascontiguousarray(channels[0])
+    total = channels[0] + channels[1]
+    for channel in channels[2:]:
+        total += channel
+    total *= np.float32(1 / len(channels))
+    return total
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", "") or str(error)
+    return text.strip().rstrip(".") or type(error).__name__
