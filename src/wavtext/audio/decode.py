@@ -7,7 +7,7 @@ docs/decisions/0011-decoding.md says why.
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def _open_stream(
 
 def _native_blocks(
     path: Path, start: float, on_warning: WarningCallback | None
-) -> Iterator[tuple[int, Samples]]:
+) -> Generator[tuple[int, Samples]]:
     """(rate, mono block) from `start` on; one reader goes on where the other breaks off."""
     head = faults.read_head(path)
     rate = position = num_read = 0

@@ -7,7 +7,7 @@ over blocks of frames that fit the cache, then only the bins that the mel bank u
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +16,9 @@ from wavtext.audio.mel import MelNorm, MelScale, mel_bank
 from wavtext.errors import AudioError, ConfigError, EmptyAudioError
 
 _BLOCK = 32  # frames at a time: samples and spectra stay in a core's cache
+# Multiplications of one matrix product: OpenBLAS starts threads above, which on a busy machine cost
+# 50 times what they save (5 -> 300 ms for 10 s of sound).
+_MAX_PRODUCT = 1 << 18
 _DB = np.float32(10.0 / math.log(10.0))  # dB of a natural logarithm of power
 
 
@@ -104,18 +107,21 @@ def log_mel(
     padded = np.pad(samples.astype(np.float32, copy=False), n_fft // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     frames = frames[: config.num_frames(len(samples))]
-    result = np.empty((len(frames), config.n_mels), np.float32)
-    block = np.empty((_BLOCK, n_fft), np.float32)
+    result = np.empty((-(-len(frames) // _BLOCK) * _BLOCK, config.n_mels), np.float32)
+    block = np.zeros((_BLOCK, n_fft), np.float32)
     spectrum = np.empty((_BLOCK, n_fft // 2 + 1), np.complex64)
-    for begin in range(0, len(frames), _BLOCK):
+    squares = spectrum.view(np.float32)[:, 2 * kernel.first : 2 * kernel.last]
+    power = np.empty((_BLOCK, kernel.last - kernel.first), np.float32)
+    stacked = power.reshape(-1, kernel.rows, power.shape[1])
+    projected = result.reshape(-1, _BLOCK // kernel.rows, kernel.rows, config.n_mels)
+    for index, begin in enumerate(range(0, len(frames), _BLOCK)):
         part = frames[begin : begin + _BLOCK]
-        count = len(part)
-        np.multiply(part, kernel.window, out=block[:count])
-        np.fft.rfft(block[:count], out=spectrum[:count])
-        # Real and imaginary parts side by side: their squares are summed by the projection.
-        parts = spectrum.view(np.float32)[:count, 2 * kernel.first : 2 * kernel.last]
-        np.square(parts, out=parts)
-        np.matmul(parts, kernel.bank, out=result[begin : begin + count])
+        np.multiply(part, kernel.window, out=block[: len(part)])
+        np.fft.rfft(block, out=cast(Any, spectrum))
+        np.square(squares, out=squares)
+        np.add(squares[:, 0::2], squares[:, 1::2], out=power)
+        np.matmul(stacked, kernel.bank, out=projected[index])
+    result = result[: len(frames)]
     np.maximum(result, np.float32(config.amin), out=result)
     np.log(result, out=result)
     result *= _DB
@@ -126,7 +132,8 @@ class _Kernel(NamedTuple):
     window: Float[np.ndarray, " n_fft"]
     first: int  # of the bins that the bank uses
     last: int  # one past them
-    bank: Float[np.ndarray, "2*bins mels"]  # each bin twice, for its real and imaginary part
+    bank: Float[np.ndarray, "bins mels"]
+    rows: int  # frames of one matrix product
 
 
 @lru_cache(maxsize=16)
@@ -147,5 +154,8 @@ def _kernel(config: LogMelConfig) -> _Kernel:
     )
     used = np.flatnonzero(bank.any(axis=1))
     first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
-    doubled = np.repeat(bank[first:last], 2, axis=0)
-    return _Kernel(window, first, last, np.ascontiguousarray(doubled, dtype=np.float32))
+    bank = np.ascontiguousarray(bank[first:last], dtype=np.float32)
+    rows = _BLOCK
+    while rows > 1 and rows * bank.size > _MAX_PRODUCT:
+        rows //= 2
+    return _Kernel(window, first, last, bank, rows)

@@ -36,12 +36,7 @@ class Waveform:
     sample_rate: int  # Hz
 
     def __post_init__(self) -> None:
-        rate: object = self.sample_rate
-        if not isinstance(rate, int | np.integer) or isinstance(rate, bool) or rate <= 0:
-            raise AudioError(
-                f"A waveform's sample_rate is {rate!r}; it must be a whole number of Hz above 0."
-            )
-        object.__setattr__(self, "sample_rate", int(rate))
+        object.__setattr__(self, "sample_rate", _as_rate(self.sample_rate))
         object.__setattr__(self, "samples", _as_mono_float32(self.samples))
 
     @property
@@ -70,6 +65,14 @@ def peak(samples: Samples) -> float:
     if not len(samples):
         return 0.0
     return float(np.maximum(np.max(samples), -np.min(samples)))
+
+
+def _as_rate(rate: object) -> int:
+    if not isinstance(rate, int | np.integer) or isinstance(rate, bool) or rate <= 0:
+        raise AudioError(
+            f"A waveform's sample_rate is {rate!r}; it must be a whole number of Hz above 0."
+        )
+    return int(rate)
 
 
 def _as_mono_float32(samples: object) -> Samples:
