@@ -1,0 +1,212 @@
+"""One indexing run: folder -> plan -> embeddings -> library, one transaction a file.
+
+Whatever ends the run (Ctrl-C, kill -9, a full disk), the files finished before stay; the next run
+goes on with the rest.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from wavtext.audio.decode import AUDIO_SUFFIXES
+from wavtext.errors import LibraryError
+from wavtext.library.pipeline import Embedded, Embedder, Failed, Known, Outcome, embed_files
+from wavtext.library.results import Failure, IndexProgress, IndexReport
+from wavtext.library.scan import FileState, Plan, make_plan, scan_folder
+from wavtext.library.store import Store
+
+Progress = Callable[[IndexProgress], None]
+
+
+@dataclass(slots=True)
+class _Counts:
+    embedded: int = 0
+    reused: int = 0
+    moved: int = 0
+    audio_duration: float = 0.0
+    bytes_done: int = 0
+    done: int = 0
+    notes: list[str] = field(default_factory=list[str])
+    failures: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def index_folder(
+    folder: Path,
+    store: Store,
+    model: Embedder,
+    *,
+    source: str,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+    retry: bool = False,
+    prune: bool = False,
+    workers: int | None = None,
+) -> IndexReport:
+    """Bring the library up to date with its folder.
+
+    Args:
+        folder: The sounds.
+        store: The library, open for writing and locked by this process.
+        model: Embeds what is new; when it is not the library's, everything is embedded anew and the
+            old embeddings serve searches until the last file is done.
+        source: What `load_model` takes to get this model again.
+        progress: Called in this thread after each file.
+        stop: When set, the run ends after the windows in hand.
+        retry: Try files again that failed before and have not changed.
+        prune: Forget all clips although no sound is left in the folder.
+        workers: Threads that decode; one for each core when None.
+    """
+    began = time.perf_counter()
+    stop = stop or threading.Event()
+    stored = store.ensure_model(model.identity, model.name, model.dim, source)
+    known = store.files(stored.model_id)
+    failed = store.failures()
+    scan = scan_folder(folder, AUDIO_SUFFIXES, exclude=store.path.parent)
+    if known and not scan.files and not prune:
+        raise LibraryError(
+            f"{folder}: no sounds are left here, but the library knows {len(known)}; "
+            "nothing was changed.",
+            help="Is a disk not connected? To forget them all: wavtext index --prune",
+        )
+    plan = make_plan(scan, known, failed, retry=retry)
+    bytes_total = sum(state.size for _, state in plan.work)
+    run = _Run(folder, store, model, stored.model_id, plan, progress, began, bytes_total)
+    counts = run.counts
+    counts.failures.update(scan.problems)
+    counts.failures.update(plan.skipped)
+
+    def lookup(content: bytes) -> int | None:
+        found = store.clip_of_content(content, stored.model_id)
+        return None if found is None else found[0]
+
+    work = plan.work
+    while work:
+        outcomes = embed_files(
+            folder, work, model, lookup, workers=workers or os.cpu_count() or 1, stop=stop
+        )
+        with contextlib.closing(outcomes):
+            for outcome in outcomes:
+                run.finish(outcome)
+        work, run.again = run.again, []
+    stopped = stop.is_set() and counts.done < len(plan.work)
+    removed = 0
+    if not stopped:
+        removed = run.leave(scan.files.keys() | scan.problems.keys(), failed)
+        active = store.active_model()
+        if active is not None and active.model_id != stored.model_id:
+            store.activate(stored.model_id)
+    return IndexReport(
+        files=len(scan.files) + len(scan.problems),
+        embedded=counts.embedded,
+        reused=counts.reused,
+        moved=counts.moved,
+        unchanged=plan.unchanged,
+        removed=removed,
+        failures=tuple(
+            Failure(path=folder / path, reason=reason)
+            for path, reason in sorted(counts.failures.items())
+        ),
+        audio_duration=counts.audio_duration,
+        elapsed=time.perf_counter() - began,
+        stopped=stopped,
+        notes=tuple(counts.notes),
+    )
+
+
+@dataclass(slots=True)
+class _Run:
+    folder: Path
+    store: Store
+    model: Embedder
+    model_id: int
+    plan: Plan
+    progress: Progress | None
+    began: float  # time.perf_counter()
+    bytes_total: int
+    again: list[tuple[str, FileState]] = field(default_factory=list[tuple[str, FileState]])
+    counts: _Counts = field(default_factory=_Counts)
+
+    def finish(self, outcome: Outcome) -> None:
+        """Write one file's outcome and report progress."""
+        counts = self.counts
+        if isinstance(outcome, Known) and not self._reuse(outcome):
+            self.again.append((outcome.path, outcome.state))
+            return
+        counts.done += 1
+        if isinstance(outcome, Embedded):
+            path, size = outcome.record.path, outcome.record.size
+            self.store.put_clip(outcome.record, self.model_id, outcome.spans, outcome.vectors)
+            counts.embedded += 1
+            counts.audio_duration += outcome.record.duration
+        elif isinstance(outcome, Known):
+            path, size = outcome.path, outcome.state.size
+            counts.reused += 1
+        else:
+            path, size = outcome.path, outcome.state.size
+            self._fail(outcome)
+        counts.bytes_done += size
+        if self.progress is not None:
+            self.progress(self._progress(self.folder / path))
+
+    def leave(self, present: set[str], failed: dict[str, tuple[int, int, bool, str]]) -> int:
+        """Forget clips and failures whose file is gone; how many clips left."""
+        gone = [clip_id for clip_id, path in self.plan.missing.items() if path not in present]
+        for begin in range(0, len(gone), 500):
+            self.store.remove_clips(gone[begin : begin + 500])
+        stale = [path for path in failed if path not in present]
+        if stale:
+            self.store.forget_failures(stale)
+        return len(gone)
+
+    def _reuse(self, known: Known) -> bool:
+        """Point an embedded clip at its new place, or give a copy the same embeddings.
+
+        False when the clip has changed since the content was looked up, as when files swap names.
+        """
+        row = next(self.store.clip_rows([known.clip_id]), None)
+        if row is None or row[1].content != known.content:
+            return False
+        clip_id, original = row
+        record = replace(
+            original,
+            path=known.path,
+            size=known.state.size,
+            mtime_ns=known.state.mtime_ns,
+            content=known.content,
+        )
+        moved = clip_id in self.plan.missing
+        if moved or original.path == known.path:
+            self.store.move_clip(clip_id, record)
+            self.counts.moved += moved
+            self.plan.missing.pop(clip_id, None)
+        else:
+            self.store.copy_clip(clip_id, record, self.model_id)
+        return True
+
+    def _fail(self, failed: Failed) -> None:
+        self.counts.failures[failed.path] = failed.reason
+        self.store.put_failure(
+            failed.path,
+            failed.state.size,
+            failed.state.mtime_ns,
+            failed.reason,
+            final=failed.final,
+            remove=failed.final,
+        )
+
+    def _progress(self, path: Path) -> IndexProgress:
+        counts = self.counts
+        return IndexProgress(
+            files_done=counts.done,
+            files_total=len(self.plan.work),
+            failed=len(counts.failures),
+            audio_duration=counts.audio_duration,
+            elapsed=time.perf_counter() - self.began,
+            bytes_done=counts.bytes_done,
+            bytes_total=self.bytes_total,
+            path=path,
+        )

@@ -1,0 +1,402 @@
+"""A folder of sounds that can be searched: open it, index it, ask it.
+
+    with SoundLibrary.open("sounds/") as library:
+        library.index()
+        for result in library.search("a single crow at night", limit=5):
+            print(f"{result.score:.2f}  {result.path}  {result.start:.1f}-{result.end:.1f} s")
+
+Reading (search, clips, stats, ...) may happen from any number of threads and processes at once, and
+while another process indexes; indexing is for one process at a time.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from wavtext.errors import LibraryError, ModelMismatchError
+from wavtext.library.exact import best_clips, clip_scores, window_scores
+from wavtext.library.indexing import Progress, index_folder
+from wavtext.library.lock import IndexLock
+from wavtext.library.matrix import Matrix
+from wavtext.library.pipeline import Embedder
+from wavtext.library.results import (
+    Failure,
+    IndexProgress,
+    IndexReport,
+    LibraryClip,
+    LibraryStats,
+    MatchingWindow,
+    SearchResult,
+)
+from wavtext.library.store import ClipRecord, ModelRecord, Store
+
+__all__ = [
+    "Failure",
+    "IndexProgress",
+    "IndexReport",
+    "LibraryClip",
+    "LibraryStats",
+    "MatchingWindow",
+    "SearchResult",
+    "SoundLibrary",
+]
+
+LIBRARY_FILE = Path(".wavtext") / "library.sqlite"
+WINDOWS_SHOWN = 10  # of one clip, in a result
+WINDOW_MARGIN = 0.1  # cosine below the best window, within which others match too
+
+
+class SoundLibrary:
+    """The sounds of one folder, their embeddings, and searches among them.
+
+    Make one with `SoundLibrary.open`. Usable as a context manager.
+
+    Attributes:
+        folder: The sounds.
+        path: The SQLite file that holds the library.
+    """
+
+    def __init__(self, folder: Path, path: Path, model: Embedder | str | Path | None) -> None:
+        self.folder = folder
+        self.path = path
+        self._wanted = model
+        self._model: Embedder | None = None
+        self._store: Store | None = None
+        self._matrix: Matrix | None = None
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        library: str | Path | None = None,
+        model: Embedder | str | Path | None = None,
+    ) -> Self:
+        """The library of a folder; nothing is read or written yet.
+
+        Args:
+            folder: The folder of sounds.
+            library: Where the library is kept; FOLDER/.wavtext/library.sqlite when None.
+            model: A loaded model, the name of one, or a model folder; None takes the model that
+                made the library, and "compact" for a new one.
+
+        Raises:
+            LibraryError: There is neither such a folder nor such a library.
+        """
+        folder = Path(os.path.abspath(Path(folder).expanduser()))
+        path = Path(library).expanduser() if library is not None else folder / LIBRARY_FILE
+        path = Path(os.path.abspath(path))
+        if not folder.is_dir() and not path.exists():
+            what = "not a folder" if folder.exists() else "no such folder"
+            raise LibraryError(f"{folder}: {what}.", help="Name a folder of sounds.")
+        return cls(folder, path, model)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the library's file; the object opens it again when it is used again."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+            self._store = self._matrix = None
+
+    @property
+    def model(self) -> Embedder:
+        """The model that embeds queries and sounds, loaded on first use."""
+        with self._lock:
+            if self._model is None:
+                self._model = self._load_model()
+            return self._model
+
+    def index(
+        self,
+        progress: Progress | None = None,
+        *,
+        stop: threading.Event | None = None,
+        retry: bool = False,
+        prune: bool = False,
+        workers: int | None = None,
+    ) -> IndexReport:
+        """Bring the library up to date with its folder: new, changed, moved and removed files.
+
+        Files that fail are listed in the report and in `failures()`; the rest goes on.
+
+        Args:
+            progress: Called after each file.
+            stop: Set it (from another thread) to end early; what was finished is kept.
+            retry: Try files again that failed before and have not changed.
+            prune: Forget all clips even when no sound is left in the folder.
+            workers: Threads that decode; one for each core when None.
+
+        Raises:
+            BusyLibraryError: Another process is indexing into this library.
+            LibraryError: The folder is missing, or the library cannot be written.
+        """
+        model = self.model
+        self._make_place()
+        with IndexLock(self.path), contextlib.closing(Store(self.path, write=True)) as store:
+            self._claim(store)
+            return index_folder(
+                self.folder,
+                store,
+                model,
+                source=self._source(model),
+                progress=progress,
+                stop=stop,
+                retry=retry,
+                prune=prune,
+                workers=workers,
+            )
+
+    def search(self, text: str, *, limit: int = 10) -> list[SearchResult]:
+        """The clips that fit a description best, each with its best window.
+
+        Args:
+            text: What to find, in words.
+            limit: How many clips at most.
+
+        Raises:
+            LibraryError: There is no library yet.
+            ModelMismatchError: The library was made by another model.
+        """
+        if not text.strip():
+            raise LibraryError("the query is empty.", help="Describe a sound: 'a dog barking'.")
+        if limit < 1:
+            raise LibraryError(f"limit is {limit}; it must be 1 or more.")
+        matrix = self._current_matrix()
+        query = self.model.embed_text([text])[0]
+        scores = window_scores(matrix, query)
+        by_clip = clip_scores(scores, matrix.offsets)
+        positions = best_clips(by_clip, matrix.alive, limit)
+        return self._results(matrix, scores, positions)
+
+    def clip(self, clip_id: int) -> LibraryClip:
+        """One clip by its number.
+
+        Raises:
+            LibraryError: There is no such clip.
+        """
+        for clip in self._clips([clip_id]):
+            return clip
+        raise LibraryError(f"{self.path}: no clip {clip_id}.")
+
+    def clips(self) -> Iterator[LibraryClip]:
+        """All clips, in the order they were added."""
+        return self._clips(None)
+
+    def failures(self) -> list[Failure]:
+        """The files that could not be indexed, and why."""
+        return [
+            Failure(path=self.folder / path, reason=row[3])
+            for path, row in self._reader().failures().items()
+        ]
+
+    def stats(self) -> LibraryStats:
+        """What the library holds."""
+        store = self._reader()
+        matrix = self._current_matrix(check_model=False)
+        model = store.active_model()
+        records = [record for _, record in store.clip_rows()]
+        files = [Path(f"{self.path}{suffix}") for suffix in ("", "-wal")]
+        return LibraryStats(
+            clips=len(records),
+            windows=int(np.diff(matrix.offsets)[matrix.alive].sum()),
+            duration=sum(record.duration for record in records),
+            failures=store.count("failures"),
+            model=_label(model) if model else "",
+            dim=model.dim if model else 0,
+            size=sum(file.stat().st_size for file in files if file.exists()),
+            damaged=len(matrix.damaged),
+        )
+
+    def embeddings(
+        self,
+    ) -> tuple[Int64[np.ndarray, " clips"], Float32[np.ndarray, "clips dim"]]:
+        """Clip ids, and one embedding for each: the mean of its windows, of length 1."""
+        matrix = self._current_matrix(check_model=False).compacted()
+        if not len(matrix.clip_ids):
+            return matrix.clip_ids, np.empty((0, matrix.vectors.shape[1]), np.float32)
+        means = np.add.reduceat(matrix.vectors, matrix.offsets[:-1], axis=0)
+        norms = np.linalg.norm(means, axis=1, keepdims=True)
+        return matrix.clip_ids, means / np.maximum(norms, 1e-12)
+
+    # Inside
+
+    def _load_model(self) -> Embedder:
+        if self._wanted is not None and not isinstance(self._wanted, str | Path):
+            return self._wanted
+        from wavtext.model.model import load_model
+
+        name = self._wanted
+        if name is None:
+            stored = self._reader().active_model() if self.path.exists() else None
+            name = stored.source if stored else "compact"
+        return cast(Embedder, load_model(name))
+
+    def _source(self, model: Embedder) -> str:
+        """What `load_model` takes to get the model again."""
+        from wavtext.model.model import EMBEDDED
+
+        folder = getattr(model, "folder", None)
+        for name, place in EMBEDDED.items():
+            if folder is not None and Path(folder).resolve() == place.resolve():
+                return name
+        return str(Path(folder).resolve()) if folder is not None else model.name
+
+    def _make_place(self) -> None:
+        """Make the folder that the library's file is kept in."""
+        if not self.folder.is_dir():
+            raise LibraryError(f"{self.folder}: no such folder.", help="Check the spelling.")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LibraryError(
+                f"{self.path.parent}: cannot be made: {error.strerror}.",
+                help="Keep the library elsewhere: --library FILE",
+            ) from error
+
+    def _claim(self, store: Store) -> None:
+        """Tie a library outside its folder to that folder, so that another cannot empty it."""
+        if self.path == self.folder / LIBRARY_FILE:
+            return
+        root = store.meta("folder")
+        if root is not None and root != str(self.folder) and Path(root).is_dir():
+            raise LibraryError(
+                f"{self.path}: holds the sounds of {root}, not of {self.folder}.",
+                help="Name another file with --library.",
+            )
+        if root != str(self.folder):
+            store.set_meta(folder=str(self.folder))
+
+    def _reader(self) -> Store:
+        """The open store; opened again when its file was replaced."""
+        with self._lock:
+            if self._store is not None and self._store.replaced:
+                self._store.close()
+                self._store = self._matrix = None
+            if self._store is None:
+                if not self.path.exists():
+                    raise LibraryError(
+                        f"{self.folder}: not indexed yet.",
+                        help=f"Index it: wavtext index {self.folder}",
+                    )
+                self._store = Store(self.path)
+            return self._store
+
+    def _current_matrix(self, *, check_model: bool = True) -> Matrix:
+        """The embeddings as of now."""
+        store = self._reader()
+        stored = store.active_model()
+        if stored is None:
+            raise LibraryError(
+                f"{self.folder}: not indexed yet.", help=f"Index it: wavtext index {self.folder}"
+            )
+        if check_model:
+            self._check_model(stored)
+        with self._lock:
+            matrix = self._matrix
+            if matrix is None or matrix.model_id != stored.model_id:
+                matrix = Matrix.load(store, stored.model_id, stored.dim)
+            else:
+                matrix = matrix.refreshed(store)
+            self._matrix = matrix
+            return matrix
+
+    def _check_model(self, stored: ModelRecord) -> None:
+        model = self.model
+        if model.identity == stored.identity:
+            return
+        asked = ModelRecord(0, model.identity, model.name, model.dim)
+        raise ModelMismatchError(
+            f"{self.path} was made by model {_label(stored)} ({stored.dim}-d); "
+            f"you asked with {_label(asked)} ({model.dim}-d).",
+            help=f"Re-index: wavtext index {self.folder} --model {model.name}",
+        )
+
+    def _clips(self, clip_ids: Iterable[int] | None) -> Iterator[LibraryClip]:
+        store = self._reader()
+        matrix = self._current_matrix(check_model=False)
+        counts = dict(
+            zip(
+                matrix.clip_ids[matrix.alive].tolist(),
+                np.diff(matrix.offsets)[matrix.alive].tolist(),
+                strict=True,
+            )
+        )
+        for clip_id, record in store.clip_rows(clip_ids):
+            yield _clip(self.folder, clip_id, record, counts.get(clip_id, 0))
+
+    def _results(
+        self,
+        matrix: Matrix,
+        scores: Float32[np.ndarray, " windows"],
+        positions: Int64[np.ndarray, " best"],
+    ) -> list[SearchResult]:
+        ids = matrix.clip_ids[positions].tolist()
+        records = dict(self._reader().clip_rows(ids))
+        results: list[SearchResult] = []
+        for position, clip_id in zip(positions.tolist(), ids, strict=True):
+            record = records.get(clip_id)
+            if record is None:  # removed since the matrix was read
+                continue
+            begin, end = matrix.offsets[position : position + 2]
+            windows = matching_windows(matrix.spans[begin:end], scores[begin:end])
+            best = windows[0]
+            results.append(
+                SearchResult(
+                    clip_id=clip_id,
+                    path=self.folder / record.path,
+                    start=best.start,
+                    end=best.end,
+                    score=best.score,
+                    duration=record.duration,
+                    windows=windows,
+                )
+            )
+        return results
+
+
+def matching_windows(
+    spans: Float32[np.ndarray, "windows 2"], scores: Float32[np.ndarray, " windows"]
+) -> tuple[MatchingWindow, ...]:
+    """The windows of one clip that match about as well as its best, best first."""
+    order = np.argsort(-scores, kind="stable")[:WINDOWS_SHOWN]
+    order = order[scores[order] >= scores[order[0]] - WINDOW_MARGIN]
+    return tuple(
+        MatchingWindow(float(spans[i, 0]), float(spans[i, 1]), float(scores[i])) for i in order
+    )
+
+
+def _clip(folder: Path, clip_id: int, record: ClipRecord, num_windows: int) -> LibraryClip:
+    return LibraryClip(
+        clip_id=clip_id,
+        path=folder / record.path,
+        duration=record.duration,
+        sample_rate=record.sample_rate,
+        channels=record.channels,
+        format=record.format,
+        size=record.size,
+        modified=record.mtime_ns / 1e9,
+        num_windows=num_windows,
+    )
+
+
+def _label(model: ModelRecord) -> str:
+    return f"{model.name}@{model.identity[:6]}"

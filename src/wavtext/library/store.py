@@ -1,0 +1,471 @@
+"""Clips and embeddings in and out of the SQLite file.  The only module that knows the tables.
+
+One connection per thread; one writer at a time (the indexer, see lock.py), any number of readers.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from wavtext.errors import LibraryError
+from wavtext.library import schema
+
+VECTOR_TYPE = np.dtype("<f2")
+SPAN_TYPE = np.dtype("<f4")
+
+
+class StoredFile(NamedTuple):
+    """A clip as the scanner needs it."""
+
+    clip_id: int
+    size: int  # bytes
+    mtime_ns: int
+    embedded: bool  # by the model in question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipRecord:
+    """One row of clips."""
+
+    path: str  # relative to the folder, '/' between parts
+    size: int  # bytes
+    mtime_ns: int
+    content: bytes  # hash of the file
+    duration: float  # seconds
+    sample_rate: int  # Hz
+    channels: int
+    format: str
+
+
+class ModelRecord(NamedTuple):
+    """The model that a library's embeddings came from."""
+
+    model_id: int
+    identity: str
+    name: str
+    dim: int
+    source: str = ""  # what load_model takes: a name or a folder
+
+
+class EmbeddingRow(NamedTuple):
+    """The windows of one clip."""
+
+    clip_id: int
+    revision: int
+    spans: bytes
+    vectors: bytes
+    intact: bool  # the checksum holds
+
+
+class Store:
+    """The SQLite file of one library.
+
+    Args:
+        path: The file.
+        write: Create it when missing and bring an older one up to date.
+    """
+
+    def __init__(self, path: Path, *, write: bool = False) -> None:
+        self.path = path
+        self.writable = write
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        if path.exists():
+            schema.check_size(path)
+        elif not write:
+            raise LibraryError(f"{path}: no such library.", help="Make one: wavtext index FOLDER")
+        if write:
+            schema.prepare(self.connection, path)
+        else:
+            with self.reading() as connection:
+                self.version = schema.check_version(connection, path)
+        self._inode = path.stat().st_ino
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            if self._closed:
+                raise LibraryError(f"{self.path}: the library was closed.")
+            connection = schema.connect(self.path, write=self.writable)
+            self._local.connection = connection
+            with self._lock:
+                self._connections.append(connection)
+        return connection
+
+    @property
+    def replaced(self) -> bool:
+        """True when another file has taken the library's place (a repair, a restored backup)."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Close all threads' connections; a writer first folds the WAL into the file."""
+        if self._closed:
+            return
+        if self.writable:
+            with contextlib.suppress(sqlite3.Error, LibraryError):
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._closed = True
+        with self._lock:
+            for connection in self._connections:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.close()
+            self._connections.clear()
+        self._local = threading.local()
+
+    @contextlib.contextmanager
+    def reading(self) -> Generator[sqlite3.Connection]:
+        """One consistent view of the library for several statements."""
+        with schema.translate_errors(self.path):
+            connection = self.connection
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def writing(self) -> Generator[sqlite3.Connection]:
+        """One transaction: all of it is on disk when this ends, or none."""
+        with schema.translate_errors(self.path):
+            connection = self.connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+    # What the library knows about itself
+
+    def meta(self, key: str, default: Any = None) -> Any:
+        """A value of the library's notebook."""
+        with self.reading() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return default if row is None else row[0]
+
+    def set_meta(self, **values: Any) -> None:
+        """Write values into the library's notebook."""
+        with self.writing() as connection:
+            connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def active_model(self) -> ModelRecord | None:
+        """The model that searches use; None before the first clip."""
+        return self._model("id = (SELECT value FROM meta WHERE key = 'active_model')", ())
+
+    def ensure_model(self, identity: str, name: str, dim: int, source: str) -> ModelRecord:
+        """The row of a model, made when new; the first model becomes the active one."""
+        with self.writing() as connection:
+            connection.execute(
+                "INSERT INTO models (identity, name, dim, source) VALUES (?, ?, ?, ?) ON CONFLICT "
+                "(identity) DO UPDATE SET name = excluded.name, source = excluded.source",
+                (identity, name, dim, source),
+            )
+            connection.execute(
+                "INSERT OR IGNORE INTO meta SELECT 'active_model', id FROM models "
+                "WHERE identity = ?",
+                (identity,),
+            )
+        model = self._model("identity = ?", (identity,))
+        assert model is not None
+        return model
+
+    def activate(self, model_id: int) -> None:
+        """Search with this model from now on and drop what other models embedded."""
+        with self.writing() as connection:
+            _next_revision(connection)
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'active_model'", (model_id,))
+            connection.execute("DELETE FROM embeddings WHERE model_id != ?", (model_id,))
+            connection.execute("DELETE FROM models WHERE id != ?", (model_id,))
+            connection.execute("DELETE FROM meta WHERE key = 'background'")
+
+    def revision(self) -> int:
+        """Grows with every change to clips or embeddings."""
+        return int(self.meta("revision", 0))
+
+    # Clips
+
+    def files(self, model_id: int) -> dict[str, StoredFile]:
+        """All clips by path."""
+        query = (
+            "SELECT path, clips.id, size, mtime_ns, embeddings.id IS NOT NULL FROM clips "
+            "LEFT JOIN embeddings ON clip_id = clips.id AND model_id = ?"
+        )
+        with self.reading() as connection:
+            rows = connection.execute(query, (model_id,))
+            return {_text(row[0]): StoredFile(row[1], row[2], row[3], bool(row[4])) for row in rows}
+
+    def clip_of_content(self, content: bytes, model_id: int) -> tuple[int, str] | None:
+        """(clip id, path) of a clip with this content that the model has embedded."""
+        query = (
+            "SELECT clips.id, path FROM clips JOIN embeddings ON clip_id = clips.id "
+            "AND embeddings.content = clips.content WHERE clips.content = ? AND model_id = ?"
+        )
+        with self.reading() as connection:
+            row = connection.execute(query, (content, model_id)).fetchone()
+        return None if row is None else (row[0], _text(row[1]))
+
+    def clip_rows(self, clip_ids: Iterable[int] | None = None) -> Iterator[tuple[int, ClipRecord]]:
+        """(clip id, record), all of them in order or those asked for."""
+        columns = "id, path, size, mtime_ns, content, duration, sample_rate, channels, format"
+        with self.reading() as connection:
+            if clip_ids is None:
+                rows = connection.execute(f"SELECT {columns} FROM clips ORDER BY id").fetchall()
+            else:
+                query = f"SELECT {columns} FROM clips WHERE id = ?"
+                rows = [
+                    row
+                    for clip_id in clip_ids
+                    if (row := connection.execute(query, (clip_id,)).fetchone()) is not None
+                ]
+        for row in rows:
+            yield row[0], _record(row[1:])
+
+    def put_clip(
+        self,
+        record: ClipRecord,
+        model_id: int,
+        spans: Float32[np.ndarray, "windows 2"],
+        vectors: Float32[np.ndarray, "windows dim"],
+    ) -> int:
+        """Add or replace one clip and its embeddings, in one transaction; its id."""
+        span_bytes = np.ascontiguousarray(spans, SPAN_TYPE).tobytes()
+        vector_bytes = np.ascontiguousarray(vectors, VECTOR_TYPE).tobytes()
+        with self.writing() as connection:
+            revision = _next_revision(connection)
+            clip_id = _put_record(connection, record, revision)
+            _put_embeddings(
+                connection, clip_id, model_id, record.content, span_bytes, vector_bytes, revision
+            )
+        return clip_id
+
+    def move_clip(self, clip_id: int, record: ClipRecord) -> None:
+        """Give a clip another path, size or time; its content and embeddings stay."""
+        with self.writing() as connection:
+            revision = _next_revision(connection)
+            connection.execute("DELETE FROM failures WHERE path = ?", (_key(record.path),))
+            for row in connection.execute(
+                "SELECT id FROM clips WHERE path = ? AND id != ?", (_key(record.path), clip_id)
+            ).fetchall():
+                _remove(connection, row[0])
+            connection.execute(
+                "UPDATE clips SET path = ?, size = ?, mtime_ns = ?, crc = ?, revision = ? "
+                "WHERE id = ?",
+                (
+                    _key(record.path),
+                    record.size,
+                    record.mtime_ns,
+                    record_crc(record),
+                    revision,
+                    clip_id,
+                ),
+            )
+
+    def copy_clip(self, clip_id: int, record: ClipRecord, model_id: int) -> int:
+        """Add a clip whose content is that of another; its id."""
+        with self.writing() as connection:
+            spans, vectors = connection.execute(
+                "SELECT spans, vectors FROM embeddings WHERE clip_id = ? AND model_id = ?",
+                (clip_id, model_id),
+            ).fetchone()
+            revision = _next_revision(connection)
+            new_id = _put_record(connection, record, revision)
+            _put_embeddings(connection, new_id, model_id, record.content, spans, vectors, revision)
+        return new_id
+
+    def remove_clips(self, clip_ids: Iterable[int]) -> None:
+        """Forget clips, in one transaction."""
+        with self.writing() as connection:
+            for clip_id in clip_ids:
+                _remove(connection, clip_id)
+
+    # Failures
+
+    def put_failure(
+        self, path: str, size: int, mtime_ns: int, reason: str, *, final: bool, remove: bool
+    ) -> None:
+        """Remember that a file failed; `remove` forgets the clip it was before."""
+        with self.writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
+                (_key(path), size, mtime_ns, int(final), reason),
+            )
+            if remove:
+                row = connection.execute(
+                    "SELECT id FROM clips WHERE path = ?", (_key(path),)
+                ).fetchone()
+                if row is not None:
+                    _remove(connection, row[0])
+
+    def failures(self) -> dict[str, tuple[int, int, bool, str]]:
+        """Path -> (size, mtime_ns, final, reason)."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                "SELECT path, size, mtime_ns, final, reason FROM failures ORDER BY path"
+            ).fetchall()
+        return {_text(row[0]): (row[1], row[2], bool(row[3]), row[4]) for row in rows}
+
+    def forget_failures(self, paths: Iterable[str]) -> None:
+        """Drop failures whose file is gone."""
+        with self.writing() as connection:
+            connection.executemany(
+                "DELETE FROM failures WHERE path = ?", [(_key(path),) for path in paths]
+            )
+
+    # Embeddings
+
+    def embedding_rows(self, model_id: int, after: int = 0) -> Iterator[EmbeddingRow]:
+        """The embeddings written after a revision, in the order of writing, checksums verified."""
+        query = (
+            "SELECT clip_id, revision, content, spans, vectors, crc FROM embeddings "
+            "WHERE model_id = ? AND revision > ? ORDER BY id"
+            if after
+            else "SELECT clip_id, revision, content, spans, vectors, crc FROM embeddings "
+            "WHERE model_id = ? AND +revision > ? ORDER BY id"
+        )
+        with self.reading() as connection:
+            for clip_id, revision, content, spans, vectors, crc in connection.execute(
+                query, (model_id, after)
+            ):
+                intact = zlib.crc32(vectors, zlib.crc32(spans, zlib.crc32(content))) == crc
+                yield EmbeddingRow(clip_id, revision, spans, vectors, intact)
+
+    def embeddings_of(self, clip_id: int, model_id: int) -> EmbeddingRow | None:
+        """The embeddings of one clip."""
+        with self.reading() as connection:
+            row = connection.execute(
+                "SELECT revision, content, spans, vectors, crc FROM embeddings "
+                "WHERE model_id = ? AND clip_id = ?",
+                (model_id, clip_id),
+            ).fetchone()
+        if row is None:
+            return None
+        revision, content, spans, vectors, crc = row
+        intact = zlib.crc32(vectors, zlib.crc32(spans, zlib.crc32(content))) == crc
+        return EmbeddingRow(clip_id, revision, spans, vectors, intact)
+
+    def removed_after(self, revision: int) -> list[int]:
+        """Clips that left the library after a revision."""
+        with self.reading() as connection:
+            rows = connection.execute("SELECT clip_id FROM removed WHERE revision > ?", (revision,))
+            return [row[0] for row in rows]
+
+    def count(self, table: str) -> int:
+        """Rows of a table."""
+        with self.reading() as connection:
+            return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+    def _model(self, condition: str, values: tuple[Any, ...]) -> ModelRecord | None:
+        with self.reading() as connection:
+            row = connection.execute(
+                f"SELECT id, identity, name, dim, source FROM models WHERE {condition}", values
+            ).fetchone()
+        return None if row is None else ModelRecord(*row)
+
+
+def record_crc(record: ClipRecord) -> int:
+    """Checksum of what identifies a clip."""
+    text = f"|{record.size}|{record.mtime_ns}|".encode()
+    return zlib.crc32(os.fsencode(record.path) + text + record.content)
+
+
+def _put_record(connection: sqlite3.Connection, record: ClipRecord, revision: int) -> int:
+    row = connection.execute(
+        "INSERT INTO clips (path, size, mtime_ns, content, duration, sample_rate, channels, "
+        "format, crc, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE "
+        "SET size = excluded.size, mtime_ns = excluded.mtime_ns, content = excluded.content, "
+        "duration = excluded.duration, sample_rate = excluded.sample_rate, "
+        "channels = excluded.channels, format = excluded.format, crc = excluded.crc, "
+        "revision = excluded.revision RETURNING id",
+        (
+            _key(record.path),
+            record.size,
+            record.mtime_ns,
+            record.content,
+            record.duration,
+            record.sample_rate,
+            record.channels,
+            record.format,
+            record_crc(record),
+            revision,
+        ),
+    ).fetchone()
+    connection.execute("DELETE FROM failures WHERE path = ?", (_key(record.path),))
+    return row[0]
+
+
+def _put_embeddings(
+    connection: sqlite3.Connection,
+    clip_id: int,
+    model_id: int,
+    content: bytes,
+    spans: bytes,
+    vectors: bytes,
+    revision: int,
+) -> None:
+    crc = zlib.crc32(vectors, zlib.crc32(spans, zlib.crc32(content)))
+    connection.execute(
+        "INSERT OR REPLACE INTO embeddings "
+        "(clip_id, model_id, content, spans, vectors, crc, revision) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (clip_id, model_id, content, spans, vectors, crc, revision),
+    )
+
+
+def _remove(connection: sqlite3.Connection, clip_id: int) -> None:
+    revision = _next_revision(connection)
+    connection.execute("DELETE FROM clips WHERE id = ?", (clip_id,))
+    connection.execute("DELETE FROM embeddings WHERE clip_id = ?", (clip_id,))
+    connection.execute("INSERT INTO removed VALUES (?, ?)", (clip_id, revision))
+
+
+def _next_revision(connection: sqlite3.Connection) -> int:
+    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'revision'")
+    return connection.execute("SELECT value FROM meta WHERE key = 'revision'").fetchone()[0]
+
+
+def _record(row: tuple[Any, ...]) -> ClipRecord:
+    path, size, mtime_ns, content, duration, sample_rate, channels, kind = row
+    return ClipRecord(
+        path=_text(path),
+        size=size,
+        mtime_ns=mtime_ns,
+        content=content,
+        duration=duration,
+        sample_rate=sample_rate,
+        channels=channels,
+        format=kind,
+    )
+
+
+def _key(path: str) -> str | bytes:
+    """A path as SQLite keeps it: text, or bytes where the name is not Unicode."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def _text(path: str | bytes) -> str:
+    return os.fsdecode(path) if isinstance(path, bytes) else path
