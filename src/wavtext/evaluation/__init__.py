@@ -1,0 +1,1 @@
+"""Model and manifest -> report: metrics, intervals, tests, pool-matched recall.  Pure NumPy."""
