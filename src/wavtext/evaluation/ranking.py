@@ -130,6 +130,7 @@ def ranks(
     clip_embeddings: Float[np.ndarray, "clip dim"],
     relevant: Relevant,
     *,
+    itself: Int[np.ndarray, " queries"] | None = None,
     no_relevant: NoRelevant = "error",
     block_bytes: int = _BLOCK_BYTES,
 ) -> Ranks:
@@ -143,6 +144,7 @@ def ranks(
         clip_embeddings: One row a clip of the pool.
         relevant: The relevant clips' rows: an integer array with one for each query, or a sequence
             with an integer array for each query.  From labels: `rows_with_label`.
+        itself: The row of each query's own clip, which is not ranked (audio to audio).
         no_relevant: As in `ranks_of`.
         block_bytes: Memory for the scores of one block of queries.
 
@@ -158,8 +160,11 @@ def ranks(
     in_order: list[np.ndarray] = []
     for first in range(0, len(kept), step):
         block = kept[first : first + step]
-        score = _dot(np.asarray(query_embeddings[block], np.float32), clip_embeddings)
+        score = dot(np.asarray(query_embeddings[block], np.float32), clip_embeddings)
+        if itself is not None:
+            score[np.arange(len(block)), itself[block]] = -np.inf
         in_order += [_row_ranks(row, wanted[q]) for row, q in zip(score, block, strict=True)]
+    pool -= itself is not None
     return _assemble(in_order, pool=pool, kept=kept, excluded=excluded)
 
 
@@ -211,8 +216,11 @@ def _assemble(
     )
 
 
-def _dot(queries: np.ndarray, clips: np.ndarray, *, step: int = 16_384) -> np.ndarray:
+def dot(
+    queries: Float[np.ndarray, "query dim"], clips: Float[np.ndarray, "clip dim"]
+) -> Float[np.ndarray, "query clip"]:
     """Scores of a block of queries, clips taken in blocks (float16 and memory maps stay small)."""
+    step = 16_384
     score = np.empty((len(queries), len(clips)), np.float32)
     for first in range(0, len(clips), step):
         block = np.asarray(clips[first : first + step], np.float32)
