@@ -191,6 +191,8 @@ def _readers(path: Path, head: bytes) -> list[Callable[[Path], Reader]]:
     sync = head[0] == 0xFF and head[1:2] >= b"\xe0"  # of an MPEG or ADTS frame
     if sync or head.startswith(b"ID3") or path.suffix.lower() in (".mp3", ".mp2"):
         return [_pyav_reader]
+    if head.startswith(b"OggS") and b"OpusHead" in head[:64]:
+        return [_pyav_reader, SoundFileReader]
     return [SoundFileReader, _pyav_reader]
 
 

@@ -23,6 +23,7 @@ _FORMATS = {
 }
 # Playlists name other files, and texts are no sound: never follow or render them.
 _REFUSED = {"hls", "dash", "concat", "sdp", "imf", "tty", "lavfi", "webm_dash_manifest"}
+_NO_SEEK = {"aac", "ac3", "eac3", "dts", "truehd", "mlp", "loas", "amr"}  # bare frames, no times
 _KNOWS_DURATION = {"mp4", "matroska", "asf", "mp3", "flac", "wav"}
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 
@@ -90,7 +91,7 @@ class PyavReader:
     def _positioned(self, start: int) -> Iterator[tuple[int, Samples]]:
         """(position in the clip, samples) of each frame, from one at or before `start` on."""
         first = self._stream.start_time or 0
-        if start > _PREROLL * self._rate:
+        if start > _PREROLL * self._rate and self.info.format not in _NO_SEEK:
             target = first + int((start / self._rate - _PREROLL) / self._stream.time_base)
             try:
                 self._container.seek(target, stream=self._stream)
