@@ -15,7 +15,9 @@ from wavtext.errors import WavtextError
 COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("wavtext.cli.index:index", "Make a folder of sounds searchable."),
     "search": ("wavtext.cli.search:search", "Find sounds by describing them."),
+    "serve": ("wavtext.cli.serve:serve", "Search in a browser, and over HTTP."),
     "describe": ("wavtext.cli.describe:describe", "Find the captions that fit a sound."),
+    "train": ("wavtext.cli.train:train", "Train a model from a manifest of sounds and captions."),
 }
 
 

@@ -1,0 +1,47 @@
+"""Trading computation for memory without changing the numbers: recomputation, and batch norm run twice."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # the base of all its kinds
+from torch.utils.checkpoint import checkpoint
+
+
+@contextmanager
+def kept_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norm goes on normalising with its batch, and leaves its running statistics as they are.
+
+    For a forward pass that another pass over the same sounds repeats, so that they count once.
+    """
+    norms = [
+        each
+        for each in module.modules()
+        if isinstance(each, BatchNorm) and each.training and each.track_running_stats
+    ]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def recomputed(block: nn.Module, x: Tensor) -> Tensor:
+    """block(x), its activations computed again in the backward pass instead of kept (Chen et al. 2016)."""
+    contexts = partial(_contexts, block)
+    return cast(Tensor, checkpoint(block, x, use_reentrant=False, context_fn=contexts))
+
+
+def freeze_batch_norm(module: nn.Module) -> None:
+    """Batch norm uses its running statistics, also in training; call it after each `module.train()`."""
+    for each in module.modules():
+        if isinstance(each, BatchNorm):
+            each.eval()
+
+
+def _contexts(block: nn.Module):  # noqa: ANN202  (a pair of context managers)
+    return nullcontext(), kept_statistics(block)
