@@ -147,7 +147,7 @@ def _native_blocks(
     reasons: list[str] = []
     opened = False
     flaw = ""
-    for make in _readers(path, head):
+    for make in _readers(path, head, start):
         try:
             reader = make(path)
         except CannotReadError as error:
@@ -186,12 +186,13 @@ def _native_blocks(
         on_warning(message)
 
 
-def _readers(path: Path, head: bytes) -> list[Callable[[Path], Reader]]:
+def _readers(path: Path, head: bytes, start: float) -> list[Callable[[Path], Reader]]:
     """The readers in the order in which to try them."""
     sync = head[0] == 0xFF and head[1:2] >= b"\xe0"  # of an MPEG or ADTS frame
     if sync or head.startswith(b"ID3") or path.suffix.lower() in (".mp3", ".mp2"):
         return [_pyav_reader]
-    if head.startswith(b"OggS") and b"OpusHead" in head[:64]:
+    # libsndfile 1.2.2 breaks off in some Opus files, and in Vorbis it seeks to wrong samples.
+    if head.startswith(b"OggS") and (start > 0 or b"OpusHead" in head[:64]):
         return [_pyav_reader, SoundFileReader]
     return [SoundFileReader, _pyav_reader]
 
@@ -204,7 +205,7 @@ def _pyav_reader(path: Path) -> Reader:
 
 def _open(path: Path, head: bytes) -> Reader:
     reasons: list[str] = []
-    for make in _readers(path, head):
+    for make in _readers(path, head, 0.0):
         try:
             return make(path)
         except CannotReadError as error:
@@ -253,8 +254,16 @@ def _finite(blocks: Iterator[Samples], path: Path, start: float, rate: int) -> I
 
 def _resampled(blocks: Iterator[Samples], rate: int, wanted: int) -> Iterator[Samples]:
     stream = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
+    nothing = np.empty(0, np.float32)
+    first, count = nothing, 0
     for block in blocks:
-        if len(result := stream.resample_chunk(block)):
+        first = first if len(first) else block[:1]
+        result = stream.resample_chunk(block)
+        count += len(result)
+        if len(result):
             yield result
-    if len(result := stream.resample_chunk(np.empty(0, np.float32), last=True)):
+    result = stream.resample_chunk(nothing, last=True)
+    if len(result):
         yield result
+    elif not count:
+        yield first  # shorter than half a sample of the new rate: one is kept

@@ -90,28 +90,46 @@ class PyavReader:
 
     def _positioned(self, start: int) -> Iterator[tuple[int, Samples]]:
         """(position in the clip, samples) of each frame, from one at or before `start` on."""
-        first = self._stream.start_time or 0
-        if start > _PREROLL * self._rate and self.info.format not in _NO_SEEK:
-            target = first + int((start / self._rate - _PREROLL) / self._stream.time_base)
-            try:
-                self._container.seek(target, stream=self._stream)
-                frames = self._frames()
-                frame = next(frames, None)
-                if frame is None:
-                    return
-                if frame.pts is not None:
-                    seconds = (frame.pts - first) * self._stream.time_base
-                    position = max(0, round(float(seconds * self._rate)))
-                    if position <= start:
-                        yield from _counted(frame, frames, position, self._rate)
-                        return
-            except av.error.FFmpegError:
-                pass  # cannot seek: decode from the start
-            self._container.seek(0)
         frames = self._frames()
         frame = next(frames, None)
-        if frame is not None:
-            yield from _counted(frame, frames, 0, self._rate)
+        if frame is None:
+            return
+        position = 0
+        if start > _PREROLL * self._rate and self.info.format not in _NO_SEEK:
+            sought = self._seek(start, frame)
+            if sought is None:  # decode from the beginning
+                self._container.seek(0)
+                frames = self._frames()
+                frame = next(frames, None)
+            else:
+                frame, frames, position = sought
+        yield from _counted(frame, frames, position, self._rate)
+
+    def _seek(self, start: int, first: Any) -> tuple[Any, Iterator[Any], int] | None:
+        """(frame, frames after it, its position) a little before `start`; None: it cannot be told.
+
+        Args:
+            start: The sample wanted.
+            first: The stream's first frame: the clip begins with its first decoded sample.
+        """
+        if first.pts is None:
+            return None
+        tick = self._stream.time_base
+        try:
+            target = first.pts + int((start / self._rate - _PREROLL) / tick)
+            self._container.seek(target, stream=self._stream)
+            frames = self._frames()
+            frame = next(frames, None)
+        except av.error.FFmpegError:
+            return None
+        if frame is None or frame.pts is None:
+            return None
+        position = round(float((frame.pts - first.pts) * tick * self._rate))
+        # Some containers count in milliseconds; frames of equal length tell the sample exactly.
+        exact = first.samples + round((position - first.samples) / frame.samples) * frame.samples
+        if abs(exact - position) <= tick * self._rate + 1:
+            position = exact
+        return (frame, frames, position) if 0 <= position <= start else None
 
     def _frames(self) -> Iterator[Any]:
         """Decoded frames; damaged packets are left out and noted."""
