@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+
 from wavtext.audio.log_mel import LogMelConfig
 from wavtext.corpora.manifest import Clip, write_manifest
 from wavtext.training.config import (

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
 from wavtext.training.config import LossConfig, TrainConfig
 from wavtext.training.loop import train
 

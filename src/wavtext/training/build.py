@@ -38,7 +38,8 @@ def build(
 
     Args:
         config: The run's settings.
-        captions: To learn a tokenizer from, where the settings name none and the text encoder brings none.
+        captions: To learn a tokenizer from, where the settings name none and the text encoder
+            brings none.
         tokenizer: One that was learnt before, which replaces that.
     """
     torch.manual_seed(config.seed)

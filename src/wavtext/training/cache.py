@@ -1,8 +1,9 @@
 """Sound files -> log-mels on disk, computed once and shared by runs.
 
-A log-mel is named by the content of its sound (SHA-256) and by the front end, so that a changed file or setting
-makes a new one and a moved or copied file does not.  Files are written beside their final name and renamed: readers
-see whole ones only.  They are float16, at most 0.03 dB off above -128 dB, for half the disk.
+A log-mel is named by the content of its sound (SHA-256) and by the front end, so that a changed
+file or setting makes a new one and a moved or copied file does not.  Files are written beside
+their final name and renamed: readers see whole ones only.  They are float16, at most 0.03 dB off
+above -128 dB, for half the disk.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """The two-tower model.  log-mel and token ids -> embeddings in one space.
 
-Deshmukh et al. 2022, figure 2: f(a) and g(t) give representations (eq. 1; its x_t = {f(a_i)} is a slip for g(t_i)),
-projections bring them to a common space of d dimensions (eq. 2), and embeddings have length 1, as in the released
-code, which the paper does not state.
+Deshmukh et al. 2022, figure 2: f(a) and g(t) give representations (eq. 1; its x_t = {f(a_i)} is a
+slip for g(t_i)), projections bring them to a common space of d dimensions (eq. 2), and embeddings
+have length 1, as in the released code, which the paper does not state.
 """
 
 from typing import Protocol, cast
@@ -63,7 +63,8 @@ class Clap(nn.Module):
 
         Args:
             log_mel: In dB.
-            crop_start: For towers that hear a crop of their input in training (HTSAT); None at evaluation.
+            crop_start: For towers that hear a crop of their input in training (HTSAT); None at
+                evaluation.
         """
         heard = (log_mel,) if crop_start is None else (log_mel, crop_start)
         representation = self.audio(*heard)  # (batch, audio.dim), eq. 1
@@ -82,7 +83,8 @@ class Clap(nn.Module):
 class ConcatEncoder(nn.Module):
     """CNN14 and HTSAT side by side: f(a) = concat(CNN14(a), HTSAT(a)).  (batch, frames, mels) -> (batch, 2816)
 
-    Deshmukh et al. 2022, eq. 5.  CNN14 hears the whole input (20 s in the paper), HTSAT its crop inside it.
+    Deshmukh et al. 2022, eq. 5.  CNN14 hears the whole input (20 s in the paper), HTSAT its crop
+    inside it.
     """
 
     def __init__(self, cnn14: nn.Module, htsat: nn.Module) -> None:

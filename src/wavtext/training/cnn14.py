@@ -1,7 +1,8 @@
 """CNN14 of PANNs.  log-mel (batch, frames, mels) -> representation (batch, 2048)
 
-Kong et al. 2020, "PANNs", table III.  Parameter names are the published checkpoint's, so its weights load as they
-are.  The representation is what PANNs calls the embedding: relu(fc1(max over time + mean over time)).
+Kong et al. 2020, "PANNs", table III.  Parameter names are the published checkpoint's, so its
+weights load as they are.  The representation is what PANNs calls the embedding: relu(fc1(max over
+time + mean over time)).
 """
 
 from typing import cast

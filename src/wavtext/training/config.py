@@ -1,7 +1,7 @@
 """What a training run is made of.  TOML <-> TrainConfig
 
-The defaults are the recipe of Deshmukh et al. 2022, section 4.2; where the paper is silent or unclear the docstring
-says what is read, and where a setting switches it.
+The defaults are the recipe of Deshmukh et al. 2022, section 4.2; where the paper is silent or
+unclear the docstring says what is read, and where a setting switches it.
 """
 
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ AudioEncoderName = Literal["cnn14", "htsat", "cnn14+htsat"]
 class AudioConfig:
     """The audio tower.
 
-    The paper truncates clips "to 20 secs for CNN14 and 10 secs for HTSAT": read as one random crop of `duration`,
-    and HTSAT's `htsat_duration` at random inside it, of which it hears at most its 1024 frames.  Clips that are
-    shorter repeat, then are cut.
+    The paper truncates clips "to 20 secs for CNN14 and 10 secs for HTSAT": read as one random
+    crop of `duration`, and HTSAT's `htsat_duration` at random inside it, of which it hears at
+    most its 1024 frames.  Clips that are shorter repeat, then are cut.
     """
 
     encoder: AudioEncoderName = "cnn14+htsat"
@@ -86,8 +86,8 @@ class ProjectionConfig:
 class LossConfig:
     """Symmetric cross-entropy, equations 3 and 4.
 
-    The paper initialises "τ to 0.007"; the released code starts at 1/0.07.  A temperature below 0.01 starts beyond
-    the clamp at 100 and lifts it.
+    The paper initialises "τ to 0.007"; the released code starts at 1/0.07.  A temperature below
+    0.01 starts beyond the clamp at 100 and lifts it.
     """
 
     temperature: float = 0.07

@@ -1,7 +1,8 @@
 """Manifest -> pairs -> batches.  A batch is a pure function of (seed, epoch, step), on any number of processes.
 
-So a run that is killed goes on with the batches that it would have seen, no state of a sampler is saved, and rank r
-of R processes takes the r-th part of the very batch that one process would take.
+So a run that is killed goes on with the batches that it would have seen, no state of a sampler is
+saved, and rank r of R processes takes the r-th part of the very batch that one process would
+take.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,8 +141,8 @@ class TrainingData:
     def order(self, epoch: int) -> Int[np.ndarray, "step batch"]:
         """The pairs of each step of an epoch; what does not fill a batch waits for another epoch.
 
-        "pairs" draws all pairs at random, so that captions of one clip can meet in a batch, as in the paper;
-        "clips" draws one caption of each clip.
+        "pairs" draws all pairs at random, so that captions of one clip can meet in a batch, as in
+        the paper; "clips" draws one caption of each clip.
         """
         rng = np.random.default_rng([self.config.seed, 2, epoch])
         if self.config.sampler == "pairs":
@@ -210,7 +211,8 @@ def spec_augment(
 ) -> Float[np.ndarray, "frames mels"]:
     """Stripes of time and of frequency, at random places, set to their bands' means.
 
-    Source: Park et al. 2019, with PANNs' widths.  PANNs sets stripes to zero behind its batch norm of the bands,
+    Source: Park et al. 2019, with PANNs' widths.  PANNs sets stripes to zero behind its batch
+        norm of the bands,
     which is the mean of the data; here it is the mean of the clip, and the encoder stays as it is.
     """
     mean = log_mel.mean(0)  # (mels,)

@@ -1,10 +1,11 @@
 """HTSAT, the audio transformer.  log-mel (batch, frames, mels) -> representation (batch, 768)
 
-Chen et al. 2022, "HTS-AT"; the network is transformers' ClapAudioModel.  It takes 1024 frames: fewer are stretched
-to that (bicubic), as its authors do.  More are more than 10 s at 32 kHz, as 10 s at the paper's 44.1 kHz is (1379
-frames), which the paper leaves open.  Here, as in the code its authors released: training sees one 1024-frame crop,
-evaluation the mean over 689-frame windows half a window apart (0, 344 and 688 for 10 s), each stretched to 1024.
-At 32 kHz (10 s = 1001 frames) nothing is cropped: set [front_end] sample_rate for it.
+Chen et al. 2022, "HTS-AT"; the network is transformers' ClapAudioModel.  It takes 1024 frames:
+fewer are stretched to that (bicubic), as its authors do.  More are more than 10 s at 32 kHz, as
+10 s at the paper's 44.1 kHz is (1379 frames), which the paper leaves open.  Here, as in the code
+its authors released: training sees one 1024-frame crop, evaluation the mean over 689-frame
+windows half a window apart (0, 344 and 688 for 10 s), each stretched to 1024. At 32 kHz (10 s =
+1001 frames) nothing is cropped: set [front_end] sample_rate for it.
 """
 
 from dataclasses import dataclass
@@ -96,7 +97,8 @@ class Htsat(nn.Module):
 
         Args:
             log_mel: In dB.
-            crop_start: The first frame of the crop that is heard; None hears all, in windows where it must.
+            crop_start: The first frame of the crop that is heard; None hears all, in windows
+                where it must.
         """
         frames = log_mel.shape[1]
         if frames <= self.crop_frames:
@@ -135,8 +137,9 @@ def crop(
 def window_starts(frames: int) -> list[int]:
     """First frames of the windows that evaluation averages over, for more frames than the network takes.
 
-    Equals the released code's 0, 344, 688 for 10 s at 44.1 kHz (1379 frames); for other lengths the windows are
-    as dense and spread evenly, so that no part of the clip stays unheard, where the released code drops the rest.
+    Equals the released code's 0, 344, 688 for 10 s at 44.1 kHz (1379 frames); for other lengths
+    the windows are as dense and spread evenly, so that no part of the clip stays unheard, where
+    the released code drops the rest.
     """
     last = frames - WINDOW_FRAMES - 2
     hops = max(1, -(-last // WINDOW_HOP))

@@ -3,8 +3,9 @@
     wavtext train configs/paper/cnn14-htsat.toml --data manifest.jsonl --out runs/paper
     torchrun --nproc-per-node 8 -m wavtext train ...          the same on eight GPUs, or processes
 
-A step depends on the settings, the manifest and its number alone (the batch: data.py; dropout: seeded here), so a
-killed run resumed from its last checkpoint gives the numbers it would have given, bit for bit on one CPU process.
+A step depends on the settings, the manifest and its number alone (the batch: data.py; dropout:
+seeded here), so a killed run resumed from its last checkpoint gives the numbers it would have
+given, bit for bit on one CPU process.
 """
 
 import math
@@ -227,7 +228,8 @@ def load_pairs(
     """Training and validation pairs, their log-mels on disk.
 
     Raises:
-        ManifestError: A caption is empty, a file is missing, or more clips than the settings allow fail to decode.
+        ManifestError: A caption is empty, a file is missing, or more clips than the settings
+            allow fail to decode.
     """
     training, held_out = split_clips(read_manifest(manifest))
     if config.validation_clips is not None:

@@ -1,7 +1,8 @@
 """Embeddings of a batch's sounds and captions -> the contrastive loss.  (batch, dim) twice -> ()
 
-Deshmukh et al. 2022, equations 3 and 4.  Two readings are settled here: equation 3's τ multiplies, so it is the
-inverse of a temperature, `logit_scale` = exp(t) with t learnt; equation 4 has lost its minus sign.
+Deshmukh et al. 2022, equations 3 and 4.  Two readings are settled here: equation 3's τ
+multiplies, so it is the inverse of a temperature, `logit_scale` = exp(t) with t learnt; equation
+4 has lost its minus sign.
 """
 
 import math
@@ -19,7 +20,7 @@ MAX_LOGIT_SCALE = 100.0  # as in CLIP (Radford et al. 2021, section 2.5)
 
 
 def initial_log_scale(temperature: float) -> float:
-    """t such that logit_scale = exp(t) = 1 / temperature: 0.07 in the released code, 0.007 in the paper's text."""
+    """T such that logit_scale = exp(t) = 1 / temperature: 0.07 in the released code, 0.007 in the paper's text."""
     return -math.log(temperature)
 
 
@@ -27,7 +28,8 @@ def clamp_log_scale(log_scale: nn.Parameter, temperature: float) -> None:
     """Keep exp(log_scale) at or below 100, in place, after an optimiser's step.
 
     A run that starts above 100, as the paper's literal 1/0.007 = 142.9 does, has lifted the clamp.
-    Clamped in place, not in the forward pass, where the gradient beyond the clamp would be zero for ever.
+    Clamped in place, not in the forward pass, where the gradient beyond the clamp would be zero
+    for ever.
     """
     if 1.0 / temperature <= MAX_LOGIT_SCALE:
         with torch.no_grad():
@@ -44,16 +46,19 @@ def contrastive_loss(
 ) -> Float[Tensor, ""]:
     """Symmetric cross-entropy over a batch of pairs, row i of `audio` with row i of `text`.
 
-    With C = logit_scale · audio · textᵀ, half the mean cross-entropy of C's rows plus half that of its columns.
+    With C = logit_scale · audio · textᵀ, half the mean cross-entropy of C's rows plus half that
+    of its columns.
 
     Args:
         audio: Embeddings of length 1.
         text: Embeddings of length 1.
         logit_scale: exp(t), the inverse of the temperature.
-        positives: Which (sound, caption) belong together; its diagonal is true. Only needed to treat duplicates.
-        duplicates: What a caption is that fits a sound of another row (a sibling, or the same words):
-            "negatives" is the paper's loss as printed; "positives" spreads the target evenly over all that fit
-            (Khosla et al. 2020, L_out); "ignored" leaves them out of the denominator.
+        positives: Which (sound, caption) belong together; its diagonal is true. Only needed to
+            treat duplicates.
+        duplicates: What a caption is that fits a sound of another row (a sibling, or the same
+            words): "negatives" is the paper's loss as printed; "positives" spreads the target
+            evenly over all that fit (Khosla et al. 2020, L_out); "ignored" leaves them out of the
+            denominator.
 
     Raises:
         TrainingError: The batch has fewer than two pairs, and so no negatives.

@@ -43,5 +43,5 @@ def freeze_batch_norm(module: nn.Module) -> None:
             each.eval()
 
 
-def _contexts(block: nn.Module):  # noqa: ANN202  (a pair of context managers)
+def _contexts(block: nn.Module):
     return nullcontext(), kept_statistics(block)

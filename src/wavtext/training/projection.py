@@ -1,8 +1,8 @@
 """Representation -> the space that sounds and captions share.  (batch, in_dim) -> (batch, out_dim)
 
-Equation 2 of Deshmukh et al. 2022 says "independent linear projection layers"; the code its authors released
-projects with a residual MLP (msclap 1.3, models/clap.py), and LAION's CLAP with a plain one.  All three are here,
-with the parameter names of their origin.
+Equation 2 of Deshmukh et al. 2022 says "independent linear projection layers"; the code its
+authors released projects with a residual MLP (msclap 1.3, models/clap.py), and LAION's CLAP with
+a plain one.  All three are here, with the parameter names of their origin.
 """
 
 from typing import Literal

@@ -39,8 +39,8 @@ class RunFolder:
         writes: Whether this process writes.
 
     Raises:
-        TrainingError: There is a run where a new one should begin, or none where one should go on, or the one
-            that is there has other settings or other data.
+        TrainingError: There is a run where a new one should begin, or none where one should go
+            on, or the one that is there has other settings or other data.
     """
 
     def __init__(

@@ -1,14 +1,15 @@
 """One batch -> the gradients of its loss, in one pass or in chunks, on one process or many.
 
-Every process embeds its part of the batch, gathers the others' embeddings and computes the loss of the whole batch.
-Its gradient flows back through its own part only; summed over processes that is the gradient one process would have.
-DDP averages instead of summing, so each process back-propagates its loss times the number of processes.
+Every process embeds its part of the batch, gathers the others' embeddings and computes the loss
+of the whole batch. Its gradient flows back through its own part only; summed over processes that
+is the gradient one process would have. DDP averages instead of summing, so each process
+back-propagates its loss times the number of processes.
 
-With gradient caching (Gao et al. 2021) the batch is embedded in chunks without keeping activations; the loss gives a
-gradient for each embedding; each chunk is then embedded again, with the same dropout, and back-propagates its part.
-Memory grows with the chunk, the gradients are those of the plain step.  What batch norm normalises with is the chunk
-of a process: freeze it, or on CUDA set sync_batch_norm, where that matters.  Its running statistics count each chunk
-once.
+With gradient caching (Gao et al. 2021) the batch is embedded in chunks without keeping
+activations; the loss gives a gradient for each embedding; each chunk is then embedded again, with
+the same dropout, and back-propagates its part. Memory grows with the chunk, the gradients are
+those of the plain step.  What batch norm normalises with is the chunk of a process: freeze it, or
+on CUDA set sync_batch_norm, where that matters.  Its running statistics count each chunk once.
 """
 
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ class Paired(nn.Module):
 
     Args:
         model: A `TwoTowers` module.
-        bf16: Whether the towers compute in bfloat16 where that is safe (autocast); the loss never does.
+        bf16: Whether the towers compute in bfloat16 where that is safe (autocast); the loss never
+            does.
     """
 
     def __init__(self, model: nn.Module, *, bf16: bool = False) -> None:

@@ -1,7 +1,8 @@
 """Captions -> token ids -> representation.  texts -> (batch, tokens) -> (batch, dim)
 
-Any text encoder of transformers, by name or local folder: RoBERTa in Deshmukh et al. 2022 (section 3.3), BERT and
-GPT-2 in their released models.  The representation is the [CLS] state, as there, or the mean of the states.
+Any text encoder of transformers, by name or local folder: RoBERTa in Deshmukh et al. 2022
+(section 3.3), BERT and GPT-2 in their released models.  The representation is the [CLS] state, as
+there, or the mean of the states.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,11 +41,13 @@ class TextEncoder(nn.Module):
     """A transformers text model and a way to pool its last hidden states into one vector.
 
     Args:
-        model: A transformers model whose output has `last_hidden_state` (and `pooler_output` for "pooler").
-        pooling: "cls" takes the first token's state, "mean" the mean over tokens, "pooler" the model's own
-            pooler, "last" the last token's state (for causal models).
-        bang_is_padding: Reproduces MS-CLAP 2023, which counts every '!' (its padding token) as padding when it
-            looks for the last token, and so pools a wrong token for captions with a '!'.
+        model: A transformers model whose output has `last_hidden_state` (and `pooler_output` for
+            "pooler").
+        pooling: "cls" takes the first token's state, "mean" the mean over tokens, "pooler" the
+            model's own pooler, "last" the last token's state (for causal models).
+        bang_is_padding: Reproduces MS-CLAP 2023, which counts every '!' (its padding token) as
+            padding when it looks for the last token, and so pools a wrong token for captions with
+            a '!'.
     """
 
     def __init__(
@@ -116,7 +119,8 @@ def load_text_encoder(name: str, pooling: Pooling) -> tuple[TextEncoder, Tokeniz
         pooling: How states become a representation.
 
     Raises:
-        TrainingError: There is no such model, neither in the folder nor in the hub's cache nor on the hub.
+        TrainingError: There is no such model, neither in the folder nor in the hub's cache nor on
+            the hub.
     """
     from transformers import AutoModel, AutoTokenizer
 

@@ -26,8 +26,9 @@ def validate(
 ) -> dict[str, float]:
     """Metrics of the split by name; all captions are queries, all its clips are the pool.
 
-    A clip is the mean of its windows' embeddings, of length 1 again.  Captions with the same words share their
-    relevant clips, so that a title that many clips bear is not held against the model.
+    A clip is the mean of its windows' embeddings, of length 1 again.  Captions with the same
+    words share their relevant clips, so that a title that many clips bear is not held against the
+    model.
     """
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         audio = embed_clips(model, pairs, frames=frames, device=device)
