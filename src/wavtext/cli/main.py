@@ -17,6 +17,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("wavtext.cli.search:search", "Find sounds by describing them."),
     "serve": ("wavtext.cli.serve:serve", "Search in a browser, and over HTTP."),
     "describe": ("wavtext.cli.describe:describe", "Find the captions that fit a sound."),
+    "evaluate": (
+        "wavtext.cli.evaluate:evaluate",
+        "Measure how well a model finds the clips of a manifest.",
+    ),
     "train": ("wavtext.cli.train:train", "Train a model from a manifest of sounds and captions."),
 }
 
