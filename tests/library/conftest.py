@@ -1,6 +1,9 @@
 """Synthesised sounds in a folder, and the stub model, for the library's tests."""
 
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,15 @@ sys.path.insert(0, str(Path(__file__).parent))  # stub_model.py, also for child 
 
 from sound_factory import RATE, Write, synthesise
 from stub_model import StubModel
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder in memory where the system has one: the library syncs every commit to the disk."""
+    memory = Path("/dev/shm")
+    place = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

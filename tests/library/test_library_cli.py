@@ -78,5 +78,5 @@ def test_a_missing_folder_is_one_line(run: Run, tmp_path: Path) -> None:
 
 def test_an_empty_folder_says_so(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    status, out, _ = run("index", tmp_path / "empty")
-    assert (status, out) == (0, "0 of 0 files indexed: the folder holds no sounds.\n")
+    status, _, err = run("index", tmp_path / "empty")
+    assert (status, err) == (1, "0 of 0 files indexed: the folder holds no sounds.\n")

@@ -51,7 +51,7 @@ def index(
         else:
             report = sounds.index(retry=retry, prune=prune, workers=workers)
     _print_report(report, as_json)
-    return 1 if report.failures else 0
+    return 1 if report.failures or not report.files else 0
 
 
 def _index_with_bar(
@@ -91,7 +91,7 @@ def _print_report(report: "IndexReport", as_json: bool) -> None:
         click.echo(json.dumps(report.to_dict()))
         return
     if not report.files:
-        click.echo("0 of 0 files indexed: the folder holds no sounds.")
+        click.echo("0 of 0 files indexed: the folder holds no sounds.", err=True)
         return
     click.echo(report.summary())
     changes = [

@@ -8,18 +8,54 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from wavtext.audio.decode import AUDIO_SUFFIXES
-from wavtext.errors import LibraryError
+from wavtext.audio.decode import AUDIO_SUFFIXES, probe
+from wavtext.errors import DamagedLibraryError, LibraryError, WavtextError
 from wavtext.library.pipeline import Embedded, Embedder, Failed, Known, Outcome, embed_files
 from wavtext.library.results import Failure, IndexProgress, IndexReport
+from wavtext.library.salvage import salvage
 from wavtext.library.scan import FileState, Plan, make_plan, scan_folder
-from wavtext.library.store import Store
+from wavtext.library.store import ClipRecord, Store
 
 Progress = Callable[[IndexProgress], None]
+
+
+VERIFY_UP_TO = 500_000_000  # bytes; a larger library is verified only after a crash
+
+
+def open_for_indexing(path: Path, model: Embedder, source: str) -> tuple[Store, list[str]]:
+    """The library, sound again if it was damaged, and what was done about it.
+
+    The caller holds the lock.
+    """
+    notes: list[str] = []
+    try:
+        store = _open_verified(path)
+    except DamagedLibraryError as error:
+        saved = salvage(path, [(model.identity, model.name, model.dim, source)])
+        notes.append(
+            f"{error.args[0]} {saved.clips + saved.nameless} clips were salvaged; the rest is "
+            f"indexed again. The damaged file is kept as {saved.kept_as}."
+        )
+        store = _open_verified(path)
+    store.set_meta(indexing=1)  # until the run has ended well
+    return store, notes
+
+
+def _open_verified(path: Path) -> Store:
+    size = path.stat().st_size if path.exists() else 0
+    store = Store(path, write=True)
+    try:
+        if 0 < size <= VERIFY_UP_TO or store.meta("indexing"):
+            store.verify()
+            store.remove_clips(store.damaged_clips())  # their files are embedded again
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 @dataclass(slots=True)
@@ -30,7 +66,6 @@ class _Counts:
     audio_duration: float = 0.0
     bytes_done: int = 0
     done: int = 0
-    notes: list[str] = field(default_factory=list[str])
     failures: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -40,6 +75,7 @@ def index_folder(
     model: Embedder,
     *,
     source: str,
+    notes: Sequence[str] = (),
     progress: Progress | None = None,
     stop: threading.Event | None = None,
     retry: bool = False,
@@ -54,6 +90,7 @@ def index_folder(
         model: Embeds what is new; when it is not the library's, everything is embedded anew and the
             old embeddings serve searches until the last file is done.
         source: What `load_model` takes to get this model again.
+        notes: Lines for the report.
         progress: Called in this thread after each file.
         stop: When set, the run ends after the windows in hand.
         retry: Try files again that failed before and have not changed.
@@ -99,6 +136,7 @@ def index_folder(
         active = store.active_model()
         if active is not None and active.model_id != stored.model_id:
             store.activate(stored.model_id)
+    store.set_meta(indexing=0)
     return IndexReport(
         files=len(scan.files) + len(scan.problems),
         embedded=counts.embedded,
@@ -113,7 +151,7 @@ def index_folder(
         audio_duration=counts.audio_duration,
         elapsed=time.perf_counter() - began,
         stopped=stopped,
-        notes=tuple(counts.notes),
+        notes=tuple(notes),
     )
 
 
@@ -178,6 +216,8 @@ class _Run:
             mtime_ns=known.state.mtime_ns,
             content=known.content,
         )
+        if not record.format:  # its row was lost to damage, its embeddings were not
+            record = self._described(record)
         moved = clip_id in self.plan.missing
         if moved or original.path == known.path:
             self.store.move_clip(clip_id, record)
@@ -186,6 +226,19 @@ class _Run:
         else:
             self.store.copy_clip(clip_id, record, self.model_id)
         return True
+
+    def _described(self, record: ClipRecord) -> ClipRecord:
+        try:
+            info = probe(self.folder / record.path)
+        except WavtextError:
+            return replace(record, format="unknown")
+        return replace(
+            record,
+            duration=info.duration or 0.0,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
+            format=info.format,
+        )
 
     def _fail(self, failed: Failed) -> None:
         self.counts.failures[failed.path] = failed.reason

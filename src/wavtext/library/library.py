@@ -20,9 +20,9 @@ from typing import Self, cast
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from wavtext.errors import LibraryError, ModelMismatchError
+from wavtext.errors import DamagedLibraryError, LibraryError, ModelMismatchError, WavtextError
 from wavtext.library.exact import best_clips, clip_scores, window_scores
-from wavtext.library.indexing import Progress, index_folder
+from wavtext.library.indexing import Progress, index_folder, open_for_indexing
 from wavtext.library.lock import IndexLock
 from wavtext.library.matrix import Matrix
 from wavtext.library.pipeline import Embedder
@@ -35,6 +35,7 @@ from wavtext.library.results import (
     MatchingWindow,
     SearchResult,
 )
+from wavtext.library.salvage import SalvageReport, salvage
 from wavtext.library.store import ClipRecord, ModelRecord, Store
 
 __all__ = [
@@ -151,19 +152,23 @@ class SoundLibrary:
         """
         model = self.model
         self._make_place()
-        with IndexLock(self.path), contextlib.closing(Store(self.path, write=True)) as store:
-            self._claim(store)
-            return index_folder(
-                self.folder,
-                store,
-                model,
-                source=self._source(model),
-                progress=progress,
-                stop=stop,
-                retry=retry,
-                prune=prune,
-                workers=workers,
-            )
+        source = self._source(model)
+        with IndexLock(self.path):
+            store, notes = open_for_indexing(self.path, model, source)
+            with contextlib.closing(store):
+                self._claim(store)
+                return index_folder(
+                    self.folder,
+                    store,
+                    model,
+                    source=source,
+                    notes=notes,
+                    progress=progress,
+                    stop=stop,
+                    retry=retry,
+                    prune=prune,
+                    workers=workers,
+                )
 
     def search(self, text: str, *, limit: int = 10) -> list[SearchResult]:
         """The clips that fit a description best, each with its best window.
@@ -237,14 +242,49 @@ class SoundLibrary:
         norms = np.linalg.norm(means, axis=1, keepdims=True)
         return matrix.clip_ids, means / np.maximum(norms, 1e-12)
 
+    def check(self) -> list[str]:
+        """What is wrong with the library's file, one line each; empty when it is sound.
+
+        Reads all of it: about a second for each gigabyte.
+        """
+        try:
+            store = self._reader()
+            store.verify()
+        except DamagedLibraryError as error:
+            return [str(error)]
+        records = dict(store.clip_rows())
+        return [
+            f"{self.folder / records[clip_id].path if clip_id in records else clip_id}: "
+            "its row or embeddings do not match their checksum; index the folder again."
+            for clip_id in store.damaged_clips()
+        ]
+
+    def repair(self) -> SalvageReport:
+        """Rebuild a damaged library from every clip that can still be read.
+
+        The damaged file is kept beside it. Index the folder afterwards for what was lost.
+
+        Raises:
+            DamagedLibraryError: No clip can be read; nothing was changed.
+        """
+        if not self.path.exists():
+            raise LibraryError(f"{self.path}: no such library.", help="Make one: wavtext index")
+        models: list[tuple[str, str, int, str]] = []
+        with contextlib.suppress(WavtextError):
+            model = self._load_model("compact") if self._wanted is None else self.model
+            models.append((model.identity, model.name, model.dim, self._source(model)))
+        with self._lock, IndexLock(self.path):
+            self.close()
+            return salvage(self.path, models)
+
     # Inside
 
-    def _load_model(self) -> Embedder:
+    def _load_model(self, default: str | None = None) -> Embedder:
         if self._wanted is not None and not isinstance(self._wanted, str | Path):
             return self._wanted
         from wavtext.model.model import load_model
 
-        name = self._wanted
+        name = self._wanted or default
         if name is None:
             stored = self._reader().active_model() if self.path.exists() else None
             name = stored.source if stored else "compact"
@@ -341,7 +381,8 @@ class SoundLibrary:
             )
         )
         for clip_id, record in store.clip_rows(clip_ids):
-            yield _clip(self.folder, clip_id, record, counts.get(clip_id, 0))
+            if record.format:
+                yield _clip(self.folder, clip_id, record, counts.get(clip_id, 0))
 
     def _results(
         self,
@@ -354,7 +395,7 @@ class SoundLibrary:
         results: list[SearchResult] = []
         for position, clip_id in zip(positions.tolist(), ids, strict=True):
             record = records.get(clip_id)
-            if record is None:  # removed since the matrix was read
+            if record is None or not record.format:  # removed meanwhile, or its name was lost
                 continue
             begin, end = matrix.offsets[position : position + 2]
             windows = matching_windows(matrix.spans[begin:end], scores[begin:end])

@@ -145,6 +145,15 @@ def check_size(path: Path) -> None:
         )
 
 
+def damaged(path: Path, reason: str) -> DamagedLibraryError:
+    """The error for a file that SQLite finds broken."""
+    return DamagedLibraryError(
+        f"{path}: damaged ({reason}).",
+        help="Index the folder again, which salvages what is readable, or run: "
+        "wavtext library repair",
+    )
+
+
 @contextlib.contextmanager
 def translate_errors(path: Path) -> Generator[None]:
     """Turn SQLite's errors into ones that say what to do."""
@@ -158,10 +167,7 @@ def translate_errors(path: Path) -> Generator[None]:
                 help="Free some space and run the command again, or use --library on another disk.",
             ) from error
         if "malformed" in text or "not a database" in text or "corrupt" in text:
-            raise DamagedLibraryError(
-                f"{path}: damaged ({text}).",
-                help="Salvage what is readable: wavtext library repair",
-            ) from error
+            raise damaged(path, text) from error
         if "readonly" in text or "unable to open" in text:
             raise LibraryError(
                 f"{path}: cannot be written ({text}).",

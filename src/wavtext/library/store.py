@@ -21,6 +21,7 @@ from wavtext.library import schema
 
 VECTOR_TYPE = np.dtype("<f2")
 SPAN_TYPE = np.dtype("<f4")
+CLIP_COLUMNS = "path, size, mtime_ns, content, duration, sample_rate, channels, format"
 
 
 class StoredFile(NamedTuple):
@@ -54,6 +55,16 @@ class ModelRecord(NamedTuple):
     name: str
     dim: int
     source: str = ""  # what load_model takes: a name or a folder
+
+
+class StoredEmbeddings(NamedTuple):
+    """A row of embeddings as it lies in the file."""
+
+    content: bytes
+    spans: bytes
+    vectors: bytes
+    crc: int
+    revision: int
 
 
 class EmbeddingRow(NamedTuple):
@@ -209,8 +220,8 @@ class Store:
     def files(self, model_id: int) -> dict[str, StoredFile]:
         """All clips by path."""
         query = (
-            "SELECT path, clips.id, size, mtime_ns, embeddings.id IS NOT NULL FROM clips "
-            "LEFT JOIN embeddings ON clip_id = clips.id AND model_id = ?"
+            "SELECT path, clips.id, size, mtime_ns, embeddings.content IS clips.content "
+            "FROM clips LEFT JOIN embeddings ON clip_id = clips.id AND model_id = ?"
         )
         with self.reading() as connection:
             rows = connection.execute(query, (model_id,))
@@ -227,8 +238,8 @@ class Store:
         return None if row is None else (row[0], _text(row[1]))
 
     def clip_rows(self, clip_ids: Iterable[int] | None = None) -> Iterator[tuple[int, ClipRecord]]:
-        """(clip id, record), all of them in order or those asked for."""
-        columns = "id, path, size, mtime_ns, content, duration, sample_rate, channels, format"
+        """(clip id, record), all of them in order or those asked for; damaged rows are left out."""
+        columns = f"id, crc, {CLIP_COLUMNS}"
         with self.reading() as connection:
             if clip_ids is None:
                 rows = connection.execute(f"SELECT {columns} FROM clips ORDER BY id").fetchall()
@@ -240,7 +251,9 @@ class Store:
                     if (row := connection.execute(query, (clip_id,)).fetchone()) is not None
                 ]
         for row in rows:
-            yield row[0], _record(row[1:])
+            record = _record(row[2:])
+            if record_crc(row[0], record) == row[1]:
+                yield row[0], record
 
     def put_clip(
         self,
@@ -270,13 +283,17 @@ class Store:
             ).fetchall():
                 _remove(connection, row[0])
             connection.execute(
-                "UPDATE clips SET path = ?, size = ?, mtime_ns = ?, crc = ?, revision = ? "
-                "WHERE id = ?",
+                "UPDATE clips SET path = ?, size = ?, mtime_ns = ?, duration = ?, "
+                "sample_rate = ?, channels = ?, format = ?, crc = ?, revision = ? WHERE id = ?",
                 (
                     _key(record.path),
                     record.size,
                     record.mtime_ns,
-                    record_crc(record),
+                    record.duration,
+                    record.sample_rate,
+                    record.channels,
+                    record.format,
+                    record_crc(clip_id, record),
                     revision,
                     clip_id,
                 ),
@@ -299,6 +316,61 @@ class Store:
         with self.writing() as connection:
             for clip_id in clip_ids:
                 _remove(connection, clip_id)
+
+    def restore(
+        self,
+        records: dict[int, ClipRecord],
+        embeddings: dict[int, StoredEmbeddings],
+        model: tuple[str, str, int, str],
+    ) -> None:
+        """Fill an empty library with clips under their old numbers, in one transaction."""
+        model_id = self.ensure_model(*model).model_id
+        with self.writing() as connection:
+            revision = 1 + max(row.revision for row in embeddings.values())
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'revision'", (revision,))
+            taken: set[str] = set()
+            for clip_id in sorted(records, reverse=True):  # of two rows of one path, the later
+                record = records[clip_id]
+                if record.path in taken:
+                    continue
+                taken.add(record.path)
+                row = embeddings[clip_id]
+                _put_record(connection, record, revision, clip_id)
+                _put_embeddings(
+                    connection,
+                    clip_id,
+                    model_id,
+                    row.content,
+                    row.spans,
+                    row.vectors,
+                    revision,
+                )
+
+    # Damage
+
+    def verify(self) -> None:
+        """Let SQLite check its trees and indexes.
+
+        Raises:
+            DamagedLibraryError: They are broken.
+        """
+        with self.reading() as connection:
+            problems = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
+        if problems != ["ok"]:
+            raise schema.damaged(self.path, problems[0])
+
+    def damaged_clips(self) -> list[int]:
+        """Clips whose row or embeddings do not match their checksum, as after a flipped bit."""
+        damaged: set[int] = set()
+        with self.reading() as connection:
+            query = f"SELECT id, crc, {CLIP_COLUMNS} FROM clips"
+            for clip_id, crc, *row in connection.execute(query):
+                if record_crc(clip_id, _record(tuple(row))) != crc:
+                    damaged.add(clip_id)
+            models = connection.execute("SELECT id FROM models").fetchall()
+        for (model_id,) in models:
+            damaged.update(row.clip_id for row in self.embedding_rows(model_id) if not row.intact)
+        return sorted(damaged)
 
     # Failures
 
@@ -345,10 +417,11 @@ class Store:
             "WHERE model_id = ? AND +revision > ? ORDER BY id"
         )
         with self.reading() as connection:
+            identity = _identity(connection, model_id)
             for clip_id, revision, content, spans, vectors, crc in connection.execute(
                 query, (model_id, after)
             ):
-                intact = zlib.crc32(vectors, zlib.crc32(spans, zlib.crc32(content))) == crc
+                intact = embedding_crc(clip_id, identity, content, spans, vectors) == crc
                 yield EmbeddingRow(clip_id, revision, spans, vectors, intact)
 
     def embeddings_of(self, clip_id: int, model_id: int) -> EmbeddingRow | None:
@@ -359,10 +432,11 @@ class Store:
                 "WHERE model_id = ? AND clip_id = ?",
                 (model_id, clip_id),
             ).fetchone()
+            identity = _identity(connection, model_id)
         if row is None:
             return None
         revision, content, spans, vectors, crc = row
-        intact = zlib.crc32(vectors, zlib.crc32(spans, zlib.crc32(content))) == crc
+        intact = embedding_crc(clip_id, identity, content, spans, vectors) == crc
         return EmbeddingRow(clip_id, revision, spans, vectors, intact)
 
     def removed_after(self, revision: int) -> list[int]:
@@ -384,21 +458,34 @@ class Store:
         return None if row is None else ModelRecord(*row)
 
 
-def record_crc(record: ClipRecord) -> int:
-    """Checksum of what identifies a clip."""
-    text = f"|{record.size}|{record.mtime_ns}|".encode()
-    return zlib.crc32(os.fsencode(record.path) + text + record.content)
+def embedding_crc(clip_id: int, identity: str, content: bytes, spans: bytes, vectors: bytes) -> int:
+    """Checksum of a clip's embeddings, which also tells the clip and the model they are of."""
+    crc = zlib.crc32(content, zlib.crc32(f"{clip_id}|{identity}".encode()))
+    return zlib.crc32(vectors, zlib.crc32(spans, crc))
 
 
-def _put_record(connection: sqlite3.Connection, record: ClipRecord, revision: int) -> int:
+def record_crc(clip_id: int, record: ClipRecord) -> int:
+    """Checksum of a clip's row."""
+    text = (
+        f"|{clip_id}|{record.size}|{record.mtime_ns}|{record.duration!r}|{record.sample_rate}"
+        f"|{record.channels}|{record.format}|"
+    )
+    return zlib.crc32(os.fsencode(record.path) + text.encode() + record.content)
+
+
+def _put_record(
+    connection: sqlite3.Connection, record: ClipRecord, revision: int, clip_id: int | None = None
+) -> int:
     row = connection.execute(
-        "INSERT INTO clips (path, size, mtime_ns, content, duration, sample_rate, channels, "
-        "format, crc, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE "
-        "SET size = excluded.size, mtime_ns = excluded.mtime_ns, content = excluded.content, "
+        "INSERT INTO clips (id, path, size, mtime_ns, content, duration, sample_rate, channels, "
+        "format, crc, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (path) DO UPDATE SET size = excluded.size, "
+        "mtime_ns = excluded.mtime_ns, content = excluded.content, "
         "duration = excluded.duration, sample_rate = excluded.sample_rate, "
         "channels = excluded.channels, format = excluded.format, crc = excluded.crc, "
         "revision = excluded.revision RETURNING id",
         (
+            clip_id,
             _key(record.path),
             record.size,
             record.mtime_ns,
@@ -407,10 +494,12 @@ def _put_record(connection: sqlite3.Connection, record: ClipRecord, revision: in
             record.sample_rate,
             record.channels,
             record.format,
-            record_crc(record),
+            0,
             revision,
         ),
     ).fetchone()
+    crc = record_crc(row[0], record)  # the number is part of it
+    connection.execute("UPDATE clips SET crc = ? WHERE id = ?", (crc, row[0]))
     connection.execute("DELETE FROM failures WHERE path = ?", (_key(record.path),))
     return row[0]
 
@@ -424,12 +513,18 @@ def _put_embeddings(
     vectors: bytes,
     revision: int,
 ) -> None:
-    crc = zlib.crc32(vectors, zlib.crc32(spans, zlib.crc32(content)))
+    identity = _identity(connection, model_id)
+    crc = embedding_crc(clip_id, identity, content, spans, vectors)
     connection.execute(
         "INSERT OR REPLACE INTO embeddings "
         "(clip_id, model_id, content, spans, vectors, crc, revision) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (clip_id, model_id, content, spans, vectors, crc, revision),
     )
+
+
+def _identity(connection: sqlite3.Connection, model_id: int) -> str:
+    row = connection.execute("SELECT identity FROM models WHERE id = ?", (model_id,)).fetchone()
+    return row[0]
 
 
 def _remove(connection: sqlite3.Connection, clip_id: int) -> None:
