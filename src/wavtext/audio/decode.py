@@ -167,10 +167,14 @@ def _native_blocks(
                     num_read += len(block)
                     yield rate, block
             except CannotReadError as error:
-                found = "it is damaged"
+                found = "it is damaged or cut short"
                 reasons.append(str(error))
-            found = found or reader.flaw
-            flaw = found or (flaw if num_read == before else "")
+            # Where one reader breaks, the other loses a piece too; but a length that libsndfile
+            # takes from a header is wrong if ffmpeg finds more.
+            if found or reader.flaw:
+                flaw = flaw or found or reader.flaw
+            elif num_read > before and flaw != "it is damaged or cut short":
+                flaw = ""
         if num_read and not flaw:
             return
     if not opened:

@@ -19,7 +19,6 @@ _BLOCK = 32  # frames at a time: samples and spectra stay in a core's cache
 # Multiplications of one matrix product: OpenBLAS starts threads above, which on a busy machine cost
 # 50 times what they save (5 -> 300 ms for 10 s of sound).
 _MAX_PRODUCT = 1 << 18
-_DB = np.float32(10.0 / math.log(10.0))  # dB of a natural logarithm of power
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +103,8 @@ def log_mel(
         raise EmptyAudioError("log_mel was given no samples.")
     kernel = _kernel(config)
     n_fft, hop = config.fft_length, config.hop_length
-    padded = np.pad(samples.astype(np.float32, copy=False), n_fft // 2, mode="reflect")
+    edges = (n_fft // 2, n_fft - n_fft // 2)
+    padded = np.pad(samples.astype(np.float32, copy=False), edges, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     frames = frames[: config.num_frames(len(samples))]
     result = np.empty((-(-len(frames) // _BLOCK) * _BLOCK, config.n_mels), np.float32)
@@ -123,8 +123,8 @@ def log_mel(
         np.matmul(stacked, kernel.bank, out=projected[index])
     result = result[: len(frames)]
     np.maximum(result, np.float32(config.amin), out=result)
-    np.log(result, out=result)
-    result *= _DB
+    np.log10(result, out=result)
+    result *= np.float32(10.0)
     return result
 
 

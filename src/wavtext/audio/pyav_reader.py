@@ -24,7 +24,7 @@ _FORMATS = {
 # Playlists name other files, and texts are no sound: never follow or render them.
 _REFUSED = {"hls", "dash", "concat", "sdp", "imf", "tty", "lavfi", "webm_dash_manifest"}
 _NO_SEEK = {"aac", "ac3", "eac3", "dts", "truehd", "mlp", "loas", "amr"}  # bare frames, no times
-_KNOWS_DURATION = {"mp4", "matroska", "asf", "mp3", "flac", "wav"}
+_KNOWS_DURATION = {"mp4", "matroska", "asf", "mp3", "flac", "wav", "ogg"}
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 
 
@@ -86,7 +86,7 @@ class PyavReader:
         if declared and self.info.format in _KNOWS_DURATION:
             missing = declared - position / self._rate
             if missing > max(0.2, 0.01 * declared):
-                self.flaw = "it is cut short"
+                self.flaw = "part of it is missing"
 
     def _positioned(self, start: int) -> Iterator[tuple[int, Samples]]:
         """(position in the clip, samples) of each frame, from one at or before `start` on."""
@@ -137,7 +137,7 @@ class PyavReader:
             try:
                 yield from packet.decode()
             except av.error.InvalidDataError:
-                self.flaw = "parts of it are damaged"
+                self.flaw = "it is damaged"
 
     def close(self) -> None:
         """Let go of the file."""

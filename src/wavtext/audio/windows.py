@@ -144,7 +144,9 @@ def _trim(blocks: Iterable[Samples], sample_rate: int, name: str) -> Iterator[tu
             started, lead = True, position - len(block) + int(loud[0])
             block, loud = block[loud[0] :], loud - loud[0]
         held.append(block)
-        sure = held.stop - len(block) + int(loud[-1]) + 1 if len(loud) else held.stop - most_held
+        sure = held.stop - most_held
+        if len(loud):
+            sure = max(sure, held.stop - len(block) + int(loud[-1]) + 1)
         if sure > held.start:
             yield lead + held.start, held.read(held.start, sure)
             held.drop_before(sure)
