@@ -1,6 +1,7 @@
 """What cannot be used is refused in one line that names the file, the reason and what to do."""
 
 import os
+import struct
 import subprocess
 import sys
 
@@ -201,6 +202,39 @@ def test_a_file_cut_short_is_read_up_to_there_with_a_warning(
     captured = capfd.readouterr()
     assert captured.err == ""
     assert captured.out == ""
+
+
+def wav(riff_size: int, data_size: int, *, before: bytes = b"", after: bytes = b"") -> bytes:
+    """A second of sound with the sizes that its header claims."""
+    data = (8_000 * np.sin(np.arange(RATE) * 0.05)).astype("<i2").tobytes()
+    form = struct.pack("<IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    head = b"RIFF" + struct.pack("<I", riff_size) + b"WAVE" + before + b"fmt " + form
+    return head + b"data" + struct.pack("<I", data_size) + data + after
+
+
+BEXT = b"bext" + struct.pack("<I", 602) + b"A broadcast wave".ljust(602, b"\0")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        wav(2 * RATE + 36, 2 * RATE),
+        wav(2 * RATE + 646, 2 * RATE, before=BEXT),
+        wav(0xFFFF_FFFF, 0xFFFF_FFFF),  # written to a pipe
+        wav(0x7FFF_FFFF, 0x7FFF_FFFF - 36),
+        wav(0, 0),  # a recorder that lost power
+        wav(36, 0),
+        wav(2 * RATE + 36, 2 * RATE, after=b"\1\2\3" * 50),
+    ],
+    ids=["plain", "broadcast", "pipe 4 GB", "pipe 2 GB", "no sizes", "no data size", "junk behind"],
+)
+def test_a_wav_is_read_whatever_sizes_its_header_claims(tmp_path, content):
+    path = tmp_path / "a.wav"
+    path.write_bytes(content)
+    warnings: list[str] = []
+    assert load_audio(path, on_warning=warnings.append).duration == 1.0
+    assert warnings == []
+    assert probe(path).duration in (None, 1.0)
 
 
 def test_an_m4a_without_its_index_is_refused(tmp_path, chirp, encode):

@@ -5,6 +5,7 @@ which reads what libsndfile cannot). Both average the channels themselves: ffmpe
 √2 louder than the mean for stereo.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,10 @@ from wavtext.audio.waveform import Samples
 
 _CHUNK = 1 << 16  # frames of one read: what is lost at most where a file is damaged
 _FORMATS = {"WAVEX": "wav", "SVX": "iff", "MPC2K": "mpc", "NIST": "sph"}
-_TRUNCATED = (
-    "(should be",  # WAV, AIFF: a chunk is longer than the file
-    "> file length",
-    "without an End-Of-Stream",  # Ogg Vorbis
-    "lacks an end-of-stream",  # Ogg Opus
-)
+# What libsndfile notes of a WAV's or AIFF's samples: the length in the header, and the real one.
+_SHORT_CHUNK = re.compile(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_LENGTH = 0x7FFF_0000  # bytes; programs that write to a pipe claim 2 or 4 GiB
+_OGG_WITHOUT_END = "without an End-Of-Stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +65,14 @@ class SoundFileReader:
             raise CannotReadError(_reason(error)) from error
         kind: str = self._file.format
         self.info = AudioInfo(
-            duration=self._file.frames / self._file.samplerate,
+            duration=self._file.frames / self._file.samplerate or None,
             sample_rate=self._file.samplerate,
             channels=self._file.channels,
             format=_FORMATS.get(kind, kind.lower()),
             codec=self._file.subtype.lower(),
         )
         self.flaw = ""
-        if any(sign in self._file.extra_info for sign in _TRUNCATED):
+        if _is_cut_short(self._file.extra_info):
             self.flaw = "it is cut short"
 
     def blocks(self, start: int) -> Iterator[Samples]:
@@ -94,6 +93,14 @@ class SoundFileReader:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+def _is_cut_short(notes: str) -> bool:
+    """Whether libsndfile's notes say that samples are missing at the end."""
+    chunk = _SHORT_CHUNK.search(notes)
+    if chunk and int(chunk[2]) < int(chunk[1]) < _UNKNOWN_LENGTH:
+        return True
+    return _OGG_WITHOUT_END in notes
 
 
 def mean_of_channels(channels: Float[np.ndarray, "channels samples"]) -> Samples:
