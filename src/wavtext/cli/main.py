@@ -17,10 +17,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("wavtext.cli.search:search", "Find sounds by describing them."),
     "serve": ("wavtext.cli.serve:serve", "Search in a browser, and over HTTP."),
     "describe": ("wavtext.cli.describe:describe", "Find the captions that fit a sound."),
+    "classify": ("wavtext.cli.classify:classify", "Say which of a few names fits a sound."),
     "evaluate": (
         "wavtext.cli.evaluate:evaluate",
         "Measure how well a model finds the clips of a manifest.",
     ),
+    "collect": ("wavtext.cli.collect:collect", "Gather sounds and captions into a manifest."),
+    "corpus": ("wavtext.cli.corpus:corpus", "Describe, check and pack collections of clips."),
     "train": ("wavtext.cli.train:train", "Train a model from a manifest of sounds and captions."),
 }
 
