@@ -6,9 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 
-from wavtext.training.config import LossConfig, TrainConfig
-from wavtext.training.loop import train
+from wavtext.errors import TrainingError
+from wavtext.training.config import AugmentConfig, LossConfig, OptimizerConfig, TrainConfig
+from wavtext.training.loop import Progress, train
+from wavtext.training.run import load_checkpoint, save_atomically
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -42,3 +46,122 @@ def last_validation(run: Path) -> dict[str, float]:
     """Validation of a run's last epoch."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return next(line["validation"] for line in reversed(lines) if "validation" in line)
+
+
+def test_a_killed_run_resumes_to_the_same_numbers_bit_for_bit(
+    eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: MakeConfig
+):
+    config = tiny_config(
+        epochs=2,
+        batch_size=16,
+        audio=replace(tiny_config().audio, cnn14_head_dropout=0.5, duration=0.6),
+        augment=AugmentConfig(time_width=20),
+    )
+    whole = train(config, eight_sounds, tmp_path / "whole", cache=log_mels)
+
+    class Killed(BaseException):
+        """kill -9 leaves no time to tidy up; neither does this."""
+
+    def kill(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (2, 3):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(
+            config,
+            eight_sounds,
+            tmp_path / "killed",
+            cache=log_mels,
+            checkpoint_steps=2,
+            report=kill,
+        )
+    train(config, eight_sounds, tmp_path / "killed", cache=log_mels, resume=True)
+
+    before, after = (load_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "killed"))
+    assert before["epoch"] == after["epoch"] == 2
+    for name, value in before["model"].items():
+        assert torch.equal(value, after["model"][name]), name
+    for name, value in flat(before["optimizer"]).items():
+        assert torch.equal(torch.as_tensor(value), torch.as_tensor(flat(after["optimizer"])[name]))
+    losses = [losses_of(tmp_path / name) for name in ("whole", "killed")]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 8
+    assert whole.best == load_checkpoint(tmp_path / "killed" / "best.pt")["metrics"]
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    save_atomically(tmp_path / "last.pt", {"epoch": 1})
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torch.save", full)
+    with pytest.raises(TrainingError, match=r"No space left.*before it is kept"):
+        save_atomically(tmp_path / "last.pt", {"epoch": 2})
+    assert load_checkpoint(tmp_path / "last.pt") == {"epoch": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_batch(
+    eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: MakeConfig
+):
+    config = tiny_config(optimizer=OptimizerConfig(learning_rate=1e30, schedule="constant"))
+    with pytest.raises(TrainingError, match=r"loss became nan at epoch 1, step \d.*nan_batch\.pt"):
+        train(config, eight_sounds, tmp_path / "run", cache=log_mels)
+    kept = torch.load(tmp_path / "run" / "nan_batch.pt", weights_only=True)
+    assert kept["log_mel"].shape[0] == 8
+
+
+def test_a_run_is_not_overwritten_nor_resumed_with_other_settings_or_data(
+    eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: MakeConfig
+):
+    config, run = tiny_config(batch_size=64), tmp_path / "run"
+    train(config, eight_sounds, run, cache=log_mels)
+    with pytest.raises(TrainingError, match="already holds a run"):
+        train(config, eight_sounds, run, cache=log_mels)
+    with pytest.raises(TrainingError, match=r"other settings: loss\.temperature, seed"):
+        other = replace(config, seed=1, loss=LossConfig(temperature=0.1))
+        train(other, eight_sounds, run, cache=log_mels, resume=True)
+    changed = eight_sounds.with_name("changed.jsonl")
+    changed.write_text(eight_sounds.read_text().replace("a low hum", "a deep hum"))
+    with pytest.raises(TrainingError, match="another manifest"):
+        train(config, changed, run, cache=log_mels, resume=True)
+    longer = train(replace(config, epochs=2), eight_sounds, run, cache=log_mels, resume=True)
+    assert len(losses_of(longer.run)) == 2
+
+
+def test_training_stops_when_validation_stays_as_it_is(
+    eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: MakeConfig
+):
+    frozen = OptimizerConfig(learning_rate=1e-30, schedule="constant")
+    config = tiny_config(
+        epochs=9, patience=2, batch_size=64, optimizer=frozen, freeze_batch_norm=True
+    )
+    result = train(config, eight_sounds, tmp_path / "run", cache=log_mels)
+    assert len(losses_of(result.run)) == 3  # the first is the best, two more are not better
+
+
+def test_a_batch_larger_than_the_data_is_refused(
+    eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: MakeConfig
+):
+    with pytest.raises(TrainingError, match="fewer than batch_size = 128"):
+        train(tiny_config(batch_size=128), eight_sounds, tmp_path / "run", cache=log_mels)
+
+
+def losses_of(run: Path) -> list[float]:
+    """The loss of each step."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def flat(value: object, prefix: str = "") -> dict[str, object]:
+    """Leaves of nested dicts and lists."""
+    if isinstance(value, dict):
+        pairs = [(f"{prefix}.{key}", inner) for key, inner in value.items()]
+    elif isinstance(value, list | tuple):
+        pairs = [(f"{prefix}[{key}]", inner) for key, inner in enumerate(value)]
+    else:
+        return {} if value is None else {prefix: value}
+    return {name: leaf for key, inner in pairs for name, leaf in flat(inner, key).items()}

@@ -33,12 +33,8 @@ _HTSAT_NAMES = (  # transformers' -> the original's
 
 def cnn14(layout: Layout, prefix: str = "") -> Cnn14:
     """PANNs' Cnn14; its AudioSet head `fc_audioset` must be there and is left behind."""
-    blocks = 0
-    while layout.has(f"{prefix}conv_block{blocks + 1}."):
-        blocks += 1
     channels = tuple(
-        layout.need(f"{prefix}conv_block{i + 1}.conv1.weight").shape[0]
-        for i in range(max(blocks, 6))
+        layout.need(f"{prefix}conv_block{i}.conv1.weight").shape[0] for i in range(1, 7)
     )
     dim = layout.need(f"{prefix}fc1.weight").shape[0]
     model = Cnn14(channels, dim, n_mels=layout.need(f"{prefix}bn0.weight").shape[0])

@@ -21,13 +21,16 @@ def kept_statistics(module: nn.Module) -> Iterator[None]:
         for each in module.modules()
         if isinstance(each, BatchNorm) and each.training and each.track_running_stats
     ]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0  # new = 1 × old + 0 × batch
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def recomputed(block: nn.Module, x: Tensor) -> Tensor:
