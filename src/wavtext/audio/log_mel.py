@@ -40,6 +40,8 @@ class LogMelConfig:
     mel_scale: MelScale = "slaney"
     mel_norm: MelNorm = "slaney"
     amin: float = 1e-10  # power; less is taken as this: the floor of the dB scale
+    bank_sample_rate: int | None = None  # Hz that the mel bank is laid out for; None: sample_rate.
+    # Only MS-CLAP 2023 differs: it hears 44.1 kHz through a bank made for 32 kHz.
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "win_length", "hop_length", "n_mels"):
@@ -51,7 +53,9 @@ class LogMelConfig:
             raise ConfigError(
                 f"'n_fft' is {self.n_fft}; it must not be below 'win_length', {self.win_length}."
             )
-        nyquist = self.sample_rate / 2
+        if self.bank_sample_rate is not None and self.bank_sample_rate < 1:
+            raise ConfigError(f"'bank_sample_rate' is {self.bank_sample_rate}; it must be above 0.")
+        nyquist = (self.bank_sample_rate or self.sample_rate) / 2
         if not 0 <= self.f_min < self.f_max <= nyquist:
             raise ConfigError(
                 f"'f_min' is {self.f_min} and 'f_max' is {self.f_max}; they must rise and lie in "
@@ -144,7 +148,7 @@ def _kernel(config: LogMelConfig) -> _Kernel:
     phase = np.arange(length) * (2 * np.pi / length)
     window[begin : begin + length] = 0.5 - 0.5 * np.cos(phase)  # periodic Hann
     bank = mel_bank(
-        sample_rate=config.sample_rate,
+        sample_rate=config.bank_sample_rate or config.sample_rate,
         n_fft=n_fft,
         n_mels=config.n_mels,
         f_min=config.f_min,
