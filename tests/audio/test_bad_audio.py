@@ -265,6 +265,55 @@ def test_damage_in_the_middle_costs_little_and_is_told(tmp_path, encode):
         assert np.isfinite(waveform.samples).all()
 
 
+def test_a_rate_that_no_sound_has_is_refused(tmp_path):
+    """At 3 Hz a small file would last hours and take gigabytes once resampled."""
+    content = bytearray(wav(2 * RATE + 36, 2 * RATE))
+    content[24:28] = struct.pack("<I", 3)
+    (tmp_path / "a.wav").write_bytes(content)
+    assert "claims 3 samples a second" in refusal(tmp_path / "a.wav", DecodeError)
+
+
+def damage(content: bytes, generator: np.random.Generator) -> bytes:
+    """The file with a few bytes overwritten, mostly in its header, or cut."""
+    broken = bytearray(content)
+    if generator.random() < 0.2:
+        return bytes(broken[: generator.integers(1, len(broken))])
+    reach = len(broken) if generator.random() < 0.3 else min(len(broken), 300)
+    for _ in range(generator.integers(1, 10)):
+        place = generator.integers(reach - 4)
+        values = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", generator.bytes(1)]
+        value = values[generator.integers(len(values))]
+        broken[place : place + len(value)] = value
+    return bytes(broken)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.rf64", "a.flac", "a.ogg", "a.mp3", "a.m4a", "a.mkv"])
+def test_damaged_files_give_samples_or_an_audio_error_and_nothing_else(
+    tmp_path, chirp, encode, capfd, name
+):
+    path = tmp_path / name
+    codec = {"a.m4a": "aac", "a.mkv": "flac"}.get(name)
+    if codec:
+        encode(path, chirp(0.3, RATE)[None], RATE, codec=codec)
+    else:
+        format = "RF64" if name == "a.rf64" else None
+        soundfile.write(path, chirp(0.3, RATE), RATE, format=format)
+    content = path.read_bytes()
+    generator = np.random.default_rng(11)
+    messages: list[str] = []
+    for _ in range(40):
+        path.write_bytes(damage(content, generator))
+        for use in (probe, load_audio, lambda path: load_audio(path, 8_000, start=0.1)):
+            try:
+                use(path)
+            except AudioError as error:
+                messages.append(str(error))
+    assert messages
+    assert not any("\n" in message for message in messages)
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
 def test_nothing_is_written_to_the_terminal(tmp_path, capfd):
     """libsndfile's MP3 decoder does, so MP3 and what might be MP3 never reach it."""
     for name in ("a.mp3", "b.wav", "c.ogg", "d.mp3"):

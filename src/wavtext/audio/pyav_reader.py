@@ -13,7 +13,13 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
-from wavtext.audio.readers import AudioInfo, CannotReadError, Samples, mean_of_channels
+from wavtext.audio.readers import (
+    AudioInfo,
+    CannotReadError,
+    Samples,
+    checked_rate,
+    mean_of_channels,
+)
 
 _PREROLL = 1.0  # s decoded before a seek's target, for codecs that build on what came before
 _FORMATS = {
@@ -32,7 +38,7 @@ class PyavReader:
     """The best sound stream of a file, read by ffmpeg."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+        self._file = _File(path)
         try:
             self._container: Any = av.open(
                 self._file,
@@ -40,12 +46,12 @@ class PyavReader:
                 container_options={"protocol_whitelist": "file"},
             )
             self._open_stream()
-        except (av.error.FFmpegError, ValueError, OSError) as error:
-            self.close()
-            raise CannotReadError(_reason(error)) from error
-        except BaseException:
+        except CannotReadError:
             self.close()
             raise
+        except Exception as error:  # damaged files raise much besides FFmpegError
+            self.close()
+            raise CannotReadError(_reason(error)) from error
         self.flaw = ""
 
     def _open_stream(self) -> None:
@@ -56,9 +62,11 @@ class PyavReader:
         if self._stream is None:
             raise CannotReadError("it holds no sound, only pictures or text")
         context = self._stream.codec_context
-        if not context.sample_rate or not context.channels:
-            raise CannotReadError("its sound stream says neither rate nor channels")
-        self._rate: int = context.sample_rate
+        if context is None:
+            raise CannotReadError("its sound is in a coding that ffmpeg does not know")
+        if not context.channels:
+            raise CannotReadError("its sound has no channels")
+        self._rate: int = checked_rate(context.sample_rate)
         duration: float | None = None
         if self._stream.duration:
             duration = float(self._stream.duration * self._stream.time_base)
@@ -80,7 +88,7 @@ class PyavReader:
                 if position + len(block) > start:
                     yield block[max(0, start - position) :]
                 position += len(block)
-        except (av.error.FFmpegError, ValueError, OSError) as error:
+        except (av.error.FFmpegError, ValueError, OSError, IndexError) as error:
             raise CannotReadError(_reason(error)) from error
         declared = self.info.duration
         if declared and self.info.format in _KNOWS_DURATION:
@@ -144,6 +152,23 @@ class PyavReader:
         if hasattr(self, "_container"):
             self._container.close()
         self._file.close()
+
+
+class _File:
+    """A file for ffmpeg, whose names need not be UTF-8 and whose seeks may fail in silence."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self.name = str(path)
+        self.read = self._file.read
+        self.tell = self._file.tell
+        self.close = self._file.close
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):  # before the begin, as damaged headers ask for
+            return -1
 
 
 def _counted(

@@ -17,7 +17,9 @@ from jaxtyping import Float
 
 from wavtext.audio.waveform import Samples
 
-_CHUNK = 1 << 16  # frames of one read: what is lost at most where a file is damaged
+_CHUNK = 1 << 16  # frames of one read, at most: what is lost where a file is damaged
+_CHUNK_VALUES = 1 << 18  # of all channels
+_LOWEST_RATE = 100  # Hz; below, a header is damaged or the file holds no sound
 _FORMATS = {"WAVEX": "wav", "SVX": "iff", "MPC2K": "mpc", "NIST": "sph"}
 # What libsndfile notes of a WAV's or AIFF's samples: the length in the header, and the real one.
 _SHORT_CHUNK = re.compile(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -63,6 +65,11 @@ class SoundFileReader:
             self._file = soundfile.SoundFile(path)
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
             raise CannotReadError(_reason(error)) from error
+        try:
+            checked_rate(self._file.samplerate)
+        except CannotReadError:
+            self._file.close()
+            raise
         kind: str = self._file.format
         self.info = AudioInfo(
             duration=self._file.frames / self._file.samplerate or None,
@@ -76,13 +83,14 @@ class SoundFileReader:
             self.flaw = "it is cut short"
 
     def blocks(self, start: int) -> Iterator[Samples]:
-        """Mono blocks of 65,536 frames, from frame `start` to the end."""
+        """Mono blocks of 65,536 frames or a second, from frame `start` to the end."""
         file = self._file
+        count = max(1, min(_CHUNK, _CHUNK_VALUES // file.channels, max(file.samplerate, 1_000)))
         try:
             if start:
                 file.seek(min(start, file.frames))
             position = start
-            while len(frames := file.read(_CHUNK, dtype="float32", always_2d=True)):
+            while len(frames := file.read(count, dtype="float32", always_2d=True)):
                 position += len(frames)
                 yield mean_of_channels(frames.T)
         except (soundfile.SoundFileError, OSError) as error:
@@ -93,6 +101,13 @@ class SoundFileReader:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+def checked_rate(rate: int) -> int:
+    """The rate (Hz), if sound can have it."""
+    if rate < _LOWEST_RATE:
+        raise CannotReadError(f"its header claims {rate} samples a second")
+    return rate
 
 
 def _is_cut_short(notes: str) -> bool:
@@ -107,10 +122,11 @@ def mean_of_channels(channels: Float[np.ndarray, "channels samples"]) -> Samples
     """The average of the channels, as loud as one of them when all are equal."""
     if len(channels) == 1:
         return np.ascontiguousarray(channels[0])
-    total = channels[0] + channels[1]
-    for channel in channels[2:]:
-        total += channel
-    total *= np.float32(1 / len(channels))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is refused later
+        total = channels[0] + channels[1]
+        for channel in channels[2:]:
+            total += channel
+        total *= np.float32(1 / len(channels))
     return total
 
 
