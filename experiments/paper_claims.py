@@ -49,7 +49,7 @@ from wavtext.training.htsat import Htsat, HtsatConfig
 
 HERE = Path(__file__).parent
 SEEDS_A, STEPS_A, BATCH_A, RATE_A = 5, 1500, 256, 1e-3
-SEEDS_B, STEPS_B, BATCH_B, RATE_B = 3, 600, 64, 1e-3
+SEEDS_B, STEPS_B, BATCH_B, RATE_B = 3, 400, 48, 1e-3
 FRAMES, BANDS = 64, 32  # of a crop in part b: 3.0 s in steps of 46 ms, pairs of 64 mel bands
 
 
