@@ -177,6 +177,17 @@ def test_a_window_shorter_than_the_fft_is_centred_in_it():
     np.testing.assert_allclose(log_mel(samples, config), expected, atol=5e-3)
 
 
+def test_a_bank_laid_out_for_another_rate_is_applied_to_the_bins_as_they_come():
+    config = LogMelConfig(f_max=14_000.0, bank_sample_rate=32_000)
+    samples = sounds(44_100)["white noise"][:30_000].astype(np.float32)
+    spectrum = librosa.stft(samples, n_fft=1024, hop_length=320, pad_mode="reflect")
+    bank = librosa.filters.mel(sr=32_000, n_fft=1024, n_mels=64, fmin=50, fmax=14_000)
+    expected = 10 * np.log10(np.maximum(bank @ np.abs(spectrum) ** 2, 1e-10)).T
+    np.testing.assert_allclose(log_mel(samples, config), expected, atol=5e-3)
+    with pytest.raises(ConfigError, match="f_max"):
+        LogMelConfig(f_max=20_000.0, bank_sample_rate=32_000)
+
+
 def test_a_frame_does_not_depend_on_what_surrounds_it():
     """The same samples give the same bits wherever they stand, and whatever follows."""
     samples = sounds(44_100)["white noise"].astype(np.float32)

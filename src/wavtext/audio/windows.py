@@ -19,7 +19,7 @@ from wavtext.audio.waveform import SILENCE, Samples, peak
 from wavtext.errors import ConfigError, EmptyAudioError
 
 TRIM_BELOW_PEAK = 10.0 ** (-60 / 20)  # silence at the ends is what stays 60 dB below the peak ...
-PEAK_HORIZON = 60.0  # s ... of the clip's first minute, which is all that a stream can look ahead
+PEAK_HORIZON = 60.0  # s ... of the first minute of sound, all that a stream can look ahead
 MAX_TRAILING = 60.0  # s of silence held back; what a longer one has before them is kept
 
 
@@ -126,34 +126,38 @@ def _hop(sample_rate: int, config: WindowConfig) -> int:
 def _trim(blocks: Iterable[Samples], sample_rate: int, name: str) -> Iterator[tuple[int, Samples]]:
     """The stream without the silence at its ends: (position in the clip, samples), no gaps."""
     stream = iter(blocks)
-    head = _take(stream, round(PEAK_HORIZON * sample_rate))
-    if not len(head):
-        raise EmptyAudioError(f"{name} holds no samples.")
-    reference = peak(head[: round(PEAK_HORIZON * sample_rate)])
-    threshold = max(reference * TRIM_BELOW_PEAK, SILENCE)
+    skipped, first = _skip_silence(stream, name)
+    horizon = round(PEAK_HORIZON * sample_rate)
+    head = _take(chain([first], stream), horizon)
+    threshold = max(peak(head[:horizon]) * TRIM_BELOW_PEAK, SILENCE)
+    lead = int(np.argmax(np.abs(head) >= threshold))
     most_held = round(MAX_TRAILING * sample_rate)
     held = _Fifo()  # starts at the trimmed clip's first sample; holds what may be trailing silence
-    lead = position = 0
-    started = False
-    for block in chain([head], stream):
-        loud = np.flatnonzero(np.abs(block) >= threshold)
-        position += len(block)
-        if not started:
-            if not len(loud):
-                continue
-            started, lead = True, position - len(block) + int(loud[0])
-            block, loud = block[loud[0] :], loud - loud[0]
+    for block in chain([head[lead:]], stream):
         held.append(block)
+        loud = np.flatnonzero(np.abs(block) >= threshold)
         sure = held.stop - most_held
         if len(loud):
             sure = max(sure, held.stop - len(block) + int(loud[-1]) + 1)
         if sure > held.start:
-            yield lead + held.start, held.read(held.start, sure)
+            yield skipped + lead + held.start, held.read(held.start, sure)
             held.drop_before(sure)
-    if not started:
-        raise EmptyAudioError(
-            f"{name} is silent: no sample reaches -90 dBFS.", help="There is nothing to find in it."
-        )
+
+
+def _skip_silence(stream: Iterator[Samples], name: str) -> tuple[int, Samples]:
+    """(samples left out, the block from the first one on that reaches -90 dBFS)."""
+    skipped = 0
+    for block in stream:
+        audible = np.abs(block) >= SILENCE
+        if audible.any():
+            first = int(np.argmax(audible))
+            return skipped + first, block[first:]
+        skipped += len(block)
+    if not skipped:
+        raise EmptyAudioError(f"{name} holds no samples.")
+    raise EmptyAudioError(
+        f"{name} is silent: no sample reaches -90 dBFS.", help="There is nothing to find in it."
+    )
 
 
 def _take(stream: Iterator[Samples], num_samples: int) -> Samples:
