@@ -14,6 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def write_collection(
 ) -> Summary:
     """Check every clip's audio and captions; write manifest, rejections and summary under `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    limited = list(rows if options.limit is None else _first(rows, options.limit))
+    limited = list(islice(rows, options.limit))
     rejected: list[Rejected] = []
     kept = list(_checked(limited, out, rejected, options))
     write_manifest(out / "manifest.jsonl", kept)
@@ -95,13 +96,6 @@ def subset_hash(clips: Iterable[Clip]) -> str:
         for clip in clips
     )
     return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _first(rows: Iterable[Clip | Rejected], limit: int) -> Iterator[Clip | Rejected]:
-    for number, row in enumerate(rows):
-        if number >= limit:
-            return
-        yield row
 
 
 def _checked(

@@ -1,0 +1,143 @@
+"""`wavtext corpus ...`: describe, check and pack collections."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from wavtext.corpora.captions import CaptionBuilder
+    from wavtext.corpora.manifest import Clip
+
+_MANIFESTS = click.argument(
+    "manifests", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True)
+)
+_TEMPLATE = click.option(
+    "--template",
+    "templates",
+    multiple=True,
+    metavar="TEXT",
+    help='Make the captions from columns: "{description}".',
+)
+
+
+@click.group()
+def corpus() -> None:
+    """Describe, check and pack collections of clips."""
+
+
+@corpus.command()
+@_MANIFESTS
+@_TEMPLATE
+@click.option(
+    "--format", "form", type=click.Choice(["markdown", "csv", "json"]), default="markdown"
+)
+@click.option(
+    "--figure", type=click.Path(path_type=Path), help="Draw the frequent words: .png or .svg."
+)
+@click.option("--words", type=click.IntRange(min=1), default=30, help="Words in the figure.")
+def stats(
+    manifests: tuple[Path, ...],
+    templates: tuple[str, ...],
+    form: str,
+    figure: Path | None,
+    words: int,
+) -> None:
+    """Hours, clips, captions and words: the paper's Table 1 for any manifests.
+
+    A CSV table counts as a manifest without audio: give --template to say what its captions are.
+    """
+    import csv
+    import json
+    import sys
+    from dataclasses import asdict
+
+    from wavtext.corpora.statistics import corpus_statistics, statistics_csv, statistics_table
+
+    builder = _builder(templates)
+    rows = [
+        corpus_statistics(_clips(path), dataset=name, captions=builder)
+        for path, name in zip(manifests, _names(manifests), strict=True)
+    ]
+    if form == "json":
+        for row in rows:
+            click.echo(json.dumps(asdict(row)))
+    elif form == "csv":
+        csv.writer(sys.stdout).writerows(statistics_csv(rows))
+    else:
+        click.echo(statistics_table(rows))
+        for row in rows:
+            if row.captions < row.audios and row.mean_words and row.mean_words_per_audio:
+                click.echo(
+                    f"\n{row.dataset}: {row.audios - row.captions} audios have no caption. Its "
+                    f"captions have {row.mean_words:.2f} words on average; counting the blank ones "
+                    f"as zero words gives {row.mean_words_per_audio:.2f}."
+                )
+    if figure:
+        _draw(manifests, builder, figure, words)
+
+
+@corpus.command()
+@_MANIFESTS
+@_TEMPLATE
+@click.option("--word", required=True, help="A word that the captions hold.")
+@click.option("--count", type=click.IntRange(min=1), default=1, help="Captions of each.")
+@click.option("--seed", type=int, default=0, help="Which captions are drawn.")
+def sample(
+    manifests: tuple[Path, ...], templates: tuple[str, ...], word: str, count: int, seed: int
+) -> None:
+    """Captions with a word, side by side: the paper's Table 2."""
+    from wavtext.corpora.statistics import captions_of, sample_captions
+
+    builder = _builder(templates)
+    click.echo("| Source | Caption |\n|---|---|")
+    for path, name in zip(manifests, _names(manifests), strict=True):
+        captions = (text for clip in _clips(path) for text in captions_of(clip, builder))
+        found = sample_captions(captions, word, count=count, seed=seed)
+        for text in found or [f"– no caption with '{word}' –"]:
+            click.echo(f"| {name} | {' '.join(text.split()).replace('|', '/')} |")
+
+
+def _draw(
+    manifests: tuple[Path, ...], builder: "CaptionBuilder | None", figure: Path, words: int
+) -> None:
+    from wavtext.corpora.figure import save_word_figure
+    from wavtext.corpora.statistics import captions_of, frequent_words, read_stop_words
+
+    stop_words = read_stop_words()
+    captions = (
+        text for path in manifests for clip in _clips(path) for text in captions_of(clip, builder)
+    )
+    frequent = frequent_words(captions, stop_words=stop_words, limit=words)
+    title = "Most frequent words in " + ", ".join(_names(manifests))
+    save_word_figure(frequent, figure, title=title)
+    click.echo(f"\n{figure}: the {len(frequent)} most frequent words, without these:", err=True)
+    click.echo(" ".join(sorted(stop_words)), err=True)
+
+
+def _builder(templates: tuple[str, ...]) -> "CaptionBuilder | None":
+    if not templates:
+        return None
+    from wavtext.corpora.captions import CaptionBuilder
+
+    return CaptionBuilder(templates)
+
+
+def _clips(path: Path) -> "Iterator[Clip]":
+    from wavtext.corpora.files import read_csv
+    from wavtext.corpora.manifest import Clip, iter_manifest
+
+    if path.suffix.lower() != ".csv":
+        yield from iter_manifest(path)
+        return
+    for line, row in read_csv(path, columns=()):
+        yield Clip(f"line {line}", path.parent, columns=row)
+
+
+def _names(manifests: tuple[Path, ...]) -> list[str]:
+    """What to call each collection: its folder when the file is manifest.jsonl, else the file."""
+    return [
+        path.absolute().parent.name if path.name == "manifest.jsonl" else path.stem
+        for path in manifests
+    ]
