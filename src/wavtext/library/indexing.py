@@ -14,6 +14,7 @@ from pathlib import Path
 
 from wavtext.audio.decode import AUDIO_SUFFIXES, probe
 from wavtext.errors import DamagedLibraryError, LibraryError, WavtextError
+from wavtext.library.notes import Notes, manifest_notes, merge, read_notes
 from wavtext.library.pipeline import Embedded, Embedder, Failed, Known, Outcome, embed_files
 from wavtext.library.results import Failure, IndexProgress, IndexReport
 from wavtext.library.salvage import salvage
@@ -129,6 +130,7 @@ def index_folder(
             for outcome in outcomes:
                 run.finish(outcome)
         work, run.again = run.again, []
+    notes = [*notes, *_update_notes(folder, store)]
     stopped = stop.is_set() and counts.done < len(plan.work)
     removed = 0
     if not stopped:
@@ -153,6 +155,32 @@ def index_folder(
         stopped=stopped,
         notes=tuple(notes),
     )
+
+
+def _update_notes(folder: Path, store: Store) -> list[str]:
+    """Read what is written in new files and in a manifest beside them; lines for the report."""
+    manifest = folder / "manifest.jsonl"
+    listed: dict[str, Notes] = {}
+    problems: list[str] = []
+    state = ""
+    if manifest.is_file():
+        info = manifest.stat()
+        state = f"{info.st_size} {info.st_mtime_ns}"
+    if state != store.meta("manifest", ""):
+        store.forget_notes()
+        store.set_meta(manifest=state)
+    todo = store.clips_without_notes()
+    if todo and state:
+        try:
+            listed = manifest_notes(manifest)
+        except WavtextError as error:
+            problems.append(f"The manifest is left out: {error}")
+    for begin in range(0, len(todo), 200):
+        store.put_notes(
+            (clip_id, merge([listed.get(path, Notes()), read_notes(folder / path)]))
+            for clip_id, path in todo[begin : begin + 200]
+        )
+    return problems
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ while another process indexes; indexing is for one process at a time.
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -21,11 +21,13 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from wavtext.errors import DamagedLibraryError, LibraryError, ModelMismatchError, WavtextError
-from wavtext.library.exact import best_clips, clip_scores, window_scores
+from wavtext.library.exact import Index
+from wavtext.library.filters import Filters
 from wavtext.library.indexing import Progress, index_folder, open_for_indexing
 from wavtext.library.lock import IndexLock
-from wavtext.library.matrix import Matrix
 from wavtext.library.pipeline import Embedder
+from wavtext.library.query import Like, Query, query_vector, read_part
+from wavtext.library.reader import Reader
 from wavtext.library.results import (
     Failure,
     IndexProgress,
@@ -36,10 +38,12 @@ from wavtext.library.results import (
     SearchResult,
 )
 from wavtext.library.salvage import SalvageReport, salvage
+from wavtext.library.search import SAMPLE, SearchOptions, clip_vector, search
 from wavtext.library.store import ClipRecord, ModelRecord, Store
 
 __all__ = [
     "Failure",
+    "Filters",
     "IndexProgress",
     "IndexReport",
     "LibraryClip",
@@ -50,8 +54,6 @@ __all__ = [
 ]
 
 LIBRARY_FILE = Path(".wavtext") / "library.sqlite"
-WINDOWS_SHOWN = 10  # of one clip, in a result
-WINDOW_MARGIN = 0.1  # cosine below the best window, within which others match too
 
 
 class SoundLibrary:
@@ -69,8 +71,7 @@ class SoundLibrary:
         self.path = path
         self._wanted = model
         self._model: Embedder | None = None
-        self._store: Store | None = None
-        self._matrix: Matrix | None = None
+        self._reader = Reader(folder, path)
         self._lock = threading.RLock()
 
     @classmethod
@@ -113,10 +114,7 @@ class SoundLibrary:
 
     def close(self) -> None:
         """Close the library's file; the object opens it again when it is used again."""
-        with self._lock:
-            if self._store is not None:
-                self._store.close()
-            self._store = self._matrix = None
+        self._reader.close()
 
     @property
     def model(self) -> Embedder:
@@ -170,27 +168,70 @@ class SoundLibrary:
                     workers=workers,
                 )
 
-    def search(self, text: str, *, limit: int = 10) -> list[SearchResult]:
-        """The clips that fit a description best, each with its best window.
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        limit: int = 10,
+        like: Like | Sequence[Like] | None = None,
+        without: str | Sequence[str] = (),
+        unlike: Like | Sequence[Like] | None = None,
+        filters: Filters | None = None,
+        names: bool = True,
+        group: bool = False,
+        diversity: float = 0.0,
+        explain: bool = False,
+    ) -> list[SearchResult]:
+        """The clips that fit best, each with its best window.
 
         Args:
             text: What to find, in words.
             limit: How many clips at most.
+            like: What they should sound like: a file, a part of one ("dog.wav@3.5-5.0"), a
+                waveform, a clip's number, an embedding, or several of these; the clip itself is
+                left out.
+            without: What should not be heard, in words.
+            unlike: What they should not sound like, given as `like` is.
+            filters: Which clips may be found: by duration, folder, format, tags, ...
+            names: Let words found in file names, captions and tags count, beside the sound.
+            group: Fold clips that sound the same into one result, the others in its `duplicates`.
+            diversity: 0 ranks by fit alone; towards 1, results differ more among each other.
+            explain: Fill `heat` (every window's score along time) and `why` (each word's share).
+
+        Returns:
+            Results in order. The order goes by the cosine (`score`), and with `names` also by the
+            words found, so that a lower score may come first.
 
         Raises:
-            LibraryError: There is no library yet.
+            LibraryError: There is no library yet, or nothing was asked.
             ModelMismatchError: The library was made by another model.
         """
-        if not text.strip():
-            raise LibraryError("the query is empty.", help="Describe a sound: 'a dog barking'.")
-        if limit < 1:
-            raise LibraryError(f"limit is {limit}; it must be 1 or more.")
-        matrix = self._current_matrix()
-        query = self.model.embed_text([text])[0]
-        scores = window_scores(matrix, query)
-        by_clip = clip_scores(scores, matrix.offsets)
-        positions = best_clips(by_clip, matrix.alive, limit)
-        return self._results(matrix, scores, positions)
+        query = Query.make(text, like, without, unlike)
+        index, model = self._index(), self.model
+        store = self._reader.store()
+
+        def spread(vector: np.ndarray) -> float:
+            return float((index.sample(SAMPLE) @ vector).std())
+
+        def vector_of(clip_id: int) -> np.ndarray:
+            windows = index.windows(clip_id)
+            if windows is None:
+                raise LibraryError(f"{self.path}: no clip {clip_id}.")
+            return clip_vector(windows[1])
+
+        options = SearchOptions(
+            limit=limit,
+            filters=filters or Filters(),
+            names=names,
+            group=group,
+            diversity=diversity,
+            explain=explain,
+            exclude=self._own_clips(query.like),
+        )
+        vector = query_vector(query, model, spread, vector_of)
+        return search(
+            self.folder, store, index, vector, query.text, options, embed_text=model.embed_text
+        )
 
     def clip(self, clip_id: int) -> LibraryClip:
         """One clip by its number.
@@ -210,13 +251,13 @@ class SoundLibrary:
         """The files that could not be indexed, and why."""
         return [
             Failure(path=self.folder / path, reason=row[3])
-            for path, row in self._reader().failures().items()
+            for path, row in self._reader.store().failures().items()
         ]
 
     def stats(self) -> LibraryStats:
         """What the library holds."""
-        store = self._reader()
-        matrix = self._current_matrix(check_model=False)
+        store = self._reader.store()
+        matrix = self._reader.matrix()
         model = store.active_model()
         records = [record for _, record in store.clip_rows()]
         files = [Path(f"{self.path}{suffix}") for suffix in ("", "-wal")]
@@ -235,7 +276,7 @@ class SoundLibrary:
         self,
     ) -> tuple[Int64[np.ndarray, " clips"], Float32[np.ndarray, "clips dim"]]:
         """Clip ids, and one embedding for each: the mean of its windows, of length 1."""
-        matrix = self._current_matrix(check_model=False).compacted()
+        matrix = self._reader.matrix().compacted()
         if not len(matrix.clip_ids):
             return matrix.clip_ids, np.empty((0, matrix.vectors.shape[1]), np.float32)
         means = np.add.reduceat(matrix.vectors, matrix.offsets[:-1], axis=0)
@@ -248,7 +289,7 @@ class SoundLibrary:
         Reads all of it: about a second for each gigabyte.
         """
         try:
-            store = self._reader()
+            store = self._reader.store()
             store.verify()
         except DamagedLibraryError as error:
             return [str(error)]
@@ -286,7 +327,7 @@ class SoundLibrary:
 
         name = self._wanted or default
         if name is None:
-            stored = self._reader().active_model() if self.path.exists() else None
+            stored = self._reader.store().active_model() if self.path.exists() else None
             name = stored.source if stored else "compact"
         return cast(Embedder, load_model(name))
 
@@ -325,39 +366,21 @@ class SoundLibrary:
         if root != str(self.folder):
             store.set_meta(folder=str(self.folder))
 
-    def _reader(self) -> Store:
-        """The open store; opened again when its file was replaced."""
-        with self._lock:
-            if self._store is not None and self._store.replaced:
-                self._store.close()
-                self._store = self._matrix = None
-            if self._store is None:
-                if not self.path.exists():
-                    raise LibraryError(
-                        f"{self.folder}: not indexed yet.",
-                        help=f"Index it: wavtext index {self.folder}",
-                    )
-                self._store = Store(self.path)
-            return self._store
+    def _index(self) -> Index:
+        """The embeddings, made by the model in use."""
+        self._check_model(self._reader.model())
+        return self._reader.index()
 
-    def _current_matrix(self, *, check_model: bool = True) -> Matrix:
-        """The embeddings as of now."""
-        store = self._reader()
-        stored = store.active_model()
-        if stored is None:
-            raise LibraryError(
-                f"{self.folder}: not indexed yet.", help=f"Index it: wavtext index {self.folder}"
-            )
-        if check_model:
-            self._check_model(stored)
-        with self._lock:
-            matrix = self._matrix
-            if matrix is None or matrix.model_id != stored.model_id:
-                matrix = Matrix.load(store, stored.model_id, stored.dim)
-            else:
-                matrix = matrix.refreshed(store)
-            self._matrix = matrix
-            return matrix
+    def _own_clips(self, sounds: Sequence[Like]) -> frozenset[int]:
+        """The library's clips among sounds that others should resemble."""
+        clips = {sound for sound in sounds if isinstance(sound, int)}
+        paths: set[str] = set()
+        for sound in sounds:
+            if isinstance(sound, str | Path):
+                path = Path(os.path.abspath(read_part(sound)[0]))
+                if path.is_relative_to(self.folder):
+                    paths.add(path.relative_to(self.folder).as_posix())
+        return frozenset(clips | set(self._reader.store().clips_at(paths)))
 
     def _check_model(self, stored: ModelRecord) -> None:
         model = self.model
@@ -371,8 +394,8 @@ class SoundLibrary:
         )
 
     def _clips(self, clip_ids: Iterable[int] | None) -> Iterator[LibraryClip]:
-        store = self._reader()
-        matrix = self._current_matrix(check_model=False)
+        store = self._reader.store()
+        matrix = self._reader.matrix()
         counts = dict(
             zip(
                 matrix.clip_ids[matrix.alive].tolist(),
@@ -383,46 +406,6 @@ class SoundLibrary:
         for clip_id, record in store.clip_rows(clip_ids):
             if record.format:
                 yield _clip(self.folder, clip_id, record, counts.get(clip_id, 0))
-
-    def _results(
-        self,
-        matrix: Matrix,
-        scores: Float32[np.ndarray, " windows"],
-        positions: Int64[np.ndarray, " best"],
-    ) -> list[SearchResult]:
-        ids = matrix.clip_ids[positions].tolist()
-        records = dict(self._reader().clip_rows(ids))
-        results: list[SearchResult] = []
-        for position, clip_id in zip(positions.tolist(), ids, strict=True):
-            record = records.get(clip_id)
-            if record is None or not record.format:  # removed meanwhile, or its name was lost
-                continue
-            begin, end = matrix.offsets[position : position + 2]
-            windows = matching_windows(matrix.spans[begin:end], scores[begin:end])
-            best = windows[0]
-            results.append(
-                SearchResult(
-                    clip_id=clip_id,
-                    path=self.folder / record.path,
-                    start=best.start,
-                    end=best.end,
-                    score=best.score,
-                    duration=record.duration,
-                    windows=windows,
-                )
-            )
-        return results
-
-
-def matching_windows(
-    spans: Float32[np.ndarray, "windows 2"], scores: Float32[np.ndarray, " windows"]
-) -> tuple[MatchingWindow, ...]:
-    """The windows of one clip that match about as well as its best, best first."""
-    order = np.argsort(-scores, kind="stable")[:WINDOWS_SHOWN]
-    order = order[scores[order] >= scores[order[0]] - WINDOW_MARGIN]
-    return tuple(
-        MatchingWindow(float(spans[i, 0]), float(spans[i, 1]), float(scores[i])) for i in order
-    )
 
 
 def _clip(folder: Path, clip_id: int, record: ClipRecord, num_windows: int) -> LibraryClip:

@@ -43,6 +43,13 @@ class Matrix:
         """Clips that are alive."""
         return int(self.alive.sum())
 
+    def position_of(self, clip_id: int) -> int | None:
+        """Where a clip is; None when it is not."""
+        for position in np.flatnonzero(self.clip_ids == clip_id)[::-1]:
+            if self.alive[position]:
+                return int(position)
+        return None
+
     @classmethod
     def load(cls, store: Store, model_id: int, dim: int) -> Self:
         """Read all embeddings of a model."""

@@ -11,9 +11,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from wavtext.errors import DamagedLibraryError, LibraryError
+from wavtext.library.notes import name_words
 
 APPLICATION_ID = 0x77617674  # "wavt"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+WORDS_SINCE = 2  # version that has notes and words
 PAGE_SIZE = 16_384  # bytes; with SQLite's 4096 a 512-d window would waste a quarter of each page
 
 _VERSION_1 = """
@@ -62,8 +64,33 @@ CREATE TABLE failures (
 INSERT INTO meta VALUES ('revision', 0);
 """
 
+_VERSION_2 = """
+CREATE TABLE notes (
+    clip_id INTEGER PRIMARY KEY,
+    captions TEXT NOT NULL,        -- a JSON list
+    tags TEXT NOT NULL,            -- '|door|wood|', lower case
+    licence TEXT NOT NULL,
+    credit TEXT NOT NULL
+);
+CREATE VIRTUAL TABLE words USING fts5 (
+    name, captions, tokenize = 'porter unicode61 remove_diacritics 2'
+);
+"""
+
+
+def _to_version_2(connection: sqlite3.Connection) -> None:
+    """Words to search for: those of the path now, what the files say with the next indexing."""
+    for statement in _statements(_VERSION_2):
+        connection.execute(statement)
+    for clip_id, path in connection.execute("SELECT id, path FROM clips").fetchall():
+        name = name_words(os.fsdecode(path) if isinstance(path, bytes) else path)
+        connection.execute(
+            "INSERT INTO words (rowid, name, captions) VALUES (?, ?, '')", (clip_id, name)
+        )
+
+
 # MIGRATIONS[n] brings a file of version n to version n + 1, inside one transaction.
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _to_version_2}
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:

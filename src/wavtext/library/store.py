@@ -4,6 +4,7 @@ One connection per thread; one writer at a time (the indexer, see lock.py), any 
 """
 
 import contextlib
+import json
 import os
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ from jaxtyping import Float32
 
 from wavtext.errors import LibraryError
 from wavtext.library import schema
+from wavtext.library.notes import Notes, name_words
 
 VECTOR_TYPE = np.dtype("<f2")
 SPAN_TYPE = np.dtype("<f4")
@@ -98,9 +100,8 @@ class Store:
             raise LibraryError(f"{path}: no such library.", help="Make one: wavtext index FOLDER")
         if write:
             schema.prepare(self.connection, path)
-        else:
-            with self.reading() as connection:
-                self.version = schema.check_version(connection, path)
+        with self.reading() as connection:  # a reader takes older files as they are
+            self.version = schema.check_version(connection, path)
         self._inode = path.stat().st_ino
 
     @property
@@ -255,6 +256,15 @@ class Store:
             if record_crc(row[0], record) == row[1]:
                 yield row[0], record
 
+    def clips_at(self, paths: Iterable[str]) -> list[int]:
+        """The clips with these paths."""
+        with self.reading() as connection:
+            rows = [
+                connection.execute("SELECT id FROM clips WHERE path = ?", (_key(path),)).fetchone()
+                for path in paths
+            ]
+        return [row[0] for row in rows if row is not None]
+
     def put_clip(
         self,
         record: ClipRecord,
@@ -298,6 +308,8 @@ class Store:
                     clip_id,
                 ),
             )
+            name = name_words(record.path)
+            connection.execute("UPDATE words SET name = ? WHERE rowid = ?", (name, clip_id))
 
     def copy_clip(self, clip_id: int, record: ClipRecord, model_id: int) -> int:
         """Add a clip whose content is that of another; its id."""
@@ -345,6 +357,65 @@ class Store:
                     row.vectors,
                     revision,
                 )
+
+    # Words
+
+    def clips_without_notes(self) -> list[tuple[int, str]]:
+        """(clip id, path) of clips whose file has not been asked for its notes."""
+        query = "SELECT id, path FROM clips WHERE id NOT IN (SELECT clip_id FROM notes)"
+        with self.reading() as connection:
+            return [(row[0], _text(row[1])) for row in connection.execute(query)]
+
+    def put_notes(self, notes: Iterable[tuple[int, Notes]]) -> None:
+        """Write clips' notes, in one transaction."""
+        with self.writing() as connection:
+            for clip_id, each in notes:
+                tags = f"|{'|'.join(each.tags)}|" if each.tags else ""
+                captions = json.dumps(each.captions, ensure_ascii=False)
+                connection.execute(
+                    "INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?, ?)",
+                    (clip_id, captions, tags, each.licence, each.credit),
+                )
+                text = " ".join([*each.captions, *each.tags])
+                connection.execute("UPDATE words SET captions = ? WHERE rowid = ?", (text, clip_id))
+
+    def forget_notes(self) -> None:
+        """Have all notes read again, as when the manifest beside the sounds has changed."""
+        with self.writing() as connection:
+            connection.execute("DELETE FROM notes")
+
+    def notes(self, clip_id: int) -> Notes:
+        """What is written about a clip."""
+        if self.version < schema.WORDS_SINCE:
+            return Notes()
+        with self.reading() as connection:
+            row = connection.execute(
+                "SELECT captions, tags, licence, credit FROM notes WHERE clip_id = ?", (clip_id,)
+            ).fetchone()
+        if row is None:
+            return Notes()
+        tags = tuple(tag for tag in row[1].split("|") if tag)
+        return Notes(captions=tuple(json.loads(row[0])), tags=tags, licence=row[2], credit=row[3])
+
+    def clips_with_word(self, word: str) -> list[int]:
+        """Clips whose name, captions or tags hold a word in any of its forms."""
+        if self.version < schema.WORDS_SINCE:
+            return []
+        query = "SELECT rowid FROM words WHERE words MATCH ?"
+        with self.reading() as connection:
+            return [row[0] for row in connection.execute(query, (f'"{word}"',))]
+
+    def clips_where(self, condition: str, values: list[Any]) -> list[int]:
+        """Clips that a filter lets pass; see Filters.to_sql."""
+        notes = "notes"
+        if self.version < schema.WORDS_SINCE:
+            notes = "(SELECT NULL AS clip_id, '' AS licence, '' AS tags) AS notes"
+        query = (
+            f"SELECT clips.id FROM clips LEFT JOIN {notes} ON notes.clip_id = clips.id "
+            f"WHERE {condition} ORDER BY clips.id"
+        )
+        with self.reading() as connection:
+            return [row[0] for row in connection.execute(query, values)]
 
     # Damage
 
@@ -498,10 +569,19 @@ def _put_record(
             revision,
         ),
     ).fetchone()
+    connection.execute("DELETE FROM notes WHERE clip_id = ?", (row[0],))
+    _put_name(connection, row[0], record.path)
     crc = record_crc(row[0], record)  # the number is part of it
     connection.execute("UPDATE clips SET crc = ? WHERE id = ?", (crc, row[0]))
     connection.execute("DELETE FROM failures WHERE path = ?", (_key(record.path),))
     return row[0]
+
+
+def _put_name(connection: sqlite3.Connection, clip_id: int, path: str) -> None:
+    connection.execute("DELETE FROM words WHERE rowid = ?", (clip_id,))
+    connection.execute(
+        "INSERT INTO words (rowid, name, captions) VALUES (?, ?, '')", (clip_id, name_words(path))
+    )
 
 
 def _put_embeddings(
@@ -531,6 +611,8 @@ def _remove(connection: sqlite3.Connection, clip_id: int) -> None:
     revision = _next_revision(connection)
     connection.execute("DELETE FROM clips WHERE id = ?", (clip_id,))
     connection.execute("DELETE FROM embeddings WHERE clip_id = ?", (clip_id,))
+    connection.execute("DELETE FROM notes WHERE clip_id = ?", (clip_id,))
+    connection.execute("DELETE FROM words WHERE rowid = ?", (clip_id,))
     connection.execute("INSERT INTO removed VALUES (?, ?)", (clip_id, revision))
 
 

@@ -1,0 +1,269 @@
+"""One search, from a query's vector to results: candidates, names, filters, groups, details.
+
+Order is by the cosine plus a bonus for words of the query found in a file's name, captions or tags;
+the bonus is measured in standard deviations of the cosine over the library, so that it weighs the
+same for any model. `SearchResult.score` stays the plain cosine.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from wavtext.errors import LibraryError
+from wavtext.library.exact import Index, Vector
+from wavtext.library.explain import explain_words
+from wavtext.library.filters import Filters
+from wavtext.library.results import MatchingWindow, SearchResult
+from wavtext.library.store import ClipRecord, Store
+
+NAME_WEIGHT = 3.0  # standard deviations that a name with all words of the query is worth
+POOL = 200  # candidates that names, groups and diversity choose from
+SAMPLE = 2048  # windows that stand for the library
+WINDOWS_SHOWN = 10  # of one clip, in a result
+WINDOW_MARGIN = 0.1  # cosine below the best window, within which others match too
+SAME_COSINE = 0.995  # of two clips' embeddings: they sound the same
+SAME_DURATION = 0.02  # share by which their durations may differ
+_STOP_WORDS = frozenset(
+    {"a", "an", "and", "are", "as", "at", "be", "being", "by", "for", "from", "in", "into", "is"}
+    | {"it", "its", "like", "of", "off", "on", "or", "over", "some", "sound", "sounds", "that"}
+    | {"the", "there", "this", "to", "under", "up", "very", "with", "without"}
+)
+
+Relevance = Callable[[float, Vector], float]  # score, the window's embedding -> probability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How to search.
+
+    Attributes:
+        limit: Results at most.
+        filters: Which clips may be found.
+        names: Let words in names, captions and tags count.
+        group: Fold clips that sound the same into one result.
+        diversity: 0 ranks by fit alone; towards 1, results differ more from those before.
+        explain: Fill `heat` and `why` of the results.
+        exclude: Clips not to return, such as the one that others should resemble.
+    """
+
+    limit: int = 10
+    filters: Filters = field(default_factory=Filters)
+    names: bool = True
+    group: bool = False
+    diversity: float = 0.0
+    explain: bool = False
+    exclude: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise LibraryError(f"limit is {self.limit}; it must be 1 or more.")
+        if not 0 <= self.diversity < 1:
+            raise LibraryError(f"diversity is {self.diversity}; it must be 0 or more, below 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    clip_id: int
+    score: float  # cosine of the best window
+    rank: float  # what the order goes by
+    matched: tuple[str, ...]
+
+
+@dataclass(slots=True, eq=False)
+class _Found:
+    """A candidate with all that a result needs."""
+
+    candidate: _Candidate
+    record: ClipRecord
+    spans: Float32[np.ndarray, "windows 2"]
+    vectors: Float32[np.ndarray, "windows dim"]
+    mean: Vector  # the clip's embedding
+    duplicates: list[Path] = field(default_factory=list[Path])
+
+
+def search(
+    folder: Path,
+    store: Store,
+    index: Index,
+    query: Vector,
+    text: str,
+    options: SearchOptions,
+    *,
+    relevance: Relevance | None = None,
+    embed_text: Callable[[Sequence[str]], np.ndarray] | None = None,
+) -> list[SearchResult]:
+    """The clips that fit best.
+
+    Args:
+        folder: What the clips' paths are relative to.
+        store: Names, notes and records.
+        index: Embeddings.
+        query: What to look for.
+        text: The words of the query, for names and for `explain`.
+        options: How to search.
+        relevance: Turns a score into a probability.
+        embed_text: Embeds variants of the text, for `explain`.
+    """
+    candidates = _candidates(store, index, query, text, options)
+    found = _details(store, index, candidates)
+    if options.diversity:
+        found = iter(_diversified(list(found), options))
+    chosen = _grouped(folder, found, options)
+    results = [_result(folder, each, query, relevance, heat=options.explain) for each in chosen]
+    if options.explain and embed_text is not None and text:
+        best = [each.vectors[int(np.argmax(each.vectors @ query))] for each in chosen]
+        return explain_words(results, best, text, embed_text)
+    return results
+
+
+def content_words(text: str) -> list[str]:
+    """The words of a query that can be looked for in names, once each."""
+    words = re.findall(r"[^\W_]+", text.lower())
+    return [word for word in dict.fromkeys(words) if word not in _STOP_WORDS][:12]
+
+
+def matching_windows(
+    spans: Float32[np.ndarray, "windows 2"], scores: Float32[np.ndarray, " windows"]
+) -> tuple[MatchingWindow, ...]:
+    """The windows of one clip that match about as well as its best, best first."""
+    order = np.argsort(-scores, kind="stable")[:WINDOWS_SHOWN]
+    order = order[scores[order] >= scores[order[0]] - WINDOW_MARGIN]
+    return tuple(_window(spans[i], float(scores[i])) for i in order)
+
+
+def clip_vector(vectors: Float32[np.ndarray, "windows dim"]) -> Vector:
+    """A clip's embedding: the mean of its windows', of length 1."""
+    mean = vectors.mean(axis=0)
+    return mean / max(float(np.linalg.norm(mean)), 1e-12)
+
+
+def _candidates(
+    store: Store, index: Index, query: Vector, text: str, options: SearchOptions
+) -> list[_Candidate]:
+    """Clips worth a closer look, in order."""
+    condition, values = options.filters.to_sql()
+    allowed = np.array(store.clips_where(condition, values), np.int64) if condition else None
+    words = content_words(text) if options.names else []
+    pool = options.limit + len(options.exclude)
+    if words or options.group or options.diversity:
+        pool = max(POOL, 4 * pool)
+    ids, scores = index.best(query, pool, allowed)
+    found = dict(zip(ids.tolist(), scores.tolist(), strict=True))
+    named = _named(store, words)
+    if named:
+        ranked = sorted(named, key=lambda clip_id: -named[clip_id][0])[:POOL]
+        others = np.array([each for each in ranked if each not in found], np.int64)
+        if allowed is not None:
+            others = others[np.isin(others, allowed)]
+        found.update(zip(others.tolist(), index.best_of(others, query).tolist(), strict=True))
+    bonus = NAME_WEIGHT * float((index.sample(SAMPLE) @ query).std()) if named else 0.0
+    candidates: list[_Candidate] = []
+    for clip_id, score in found.items():
+        if clip_id in options.exclude or not math.isfinite(score):
+            continue
+        share, matched = named.get(clip_id, (0.0, ()))
+        candidates.append(_Candidate(clip_id, score, score + bonus * share, matched))
+    return sorted(candidates, key=lambda each: (-each.rank, each.clip_id))
+
+
+def _named(store: Store, words: list[str]) -> dict[int, tuple[float, tuple[str, ...]]]:
+    """Clip -> (share of the query's words its name holds, rare words counting more; the words)."""
+    if not words:
+        return {}
+    total = max(store.count("clips"), 1)
+    holders = {word: store.clips_with_word(word) for word in words}
+    weights = {word: math.log(1 + total / max(len(ids), 1)) for word, ids in holders.items()}
+    everything = sum(weights.values())
+    named: dict[int, tuple[float, tuple[str, ...]]] = {}
+    for word, ids in holders.items():
+        for clip_id in ids:
+            share, matched = named.get(clip_id, (0.0, ()))
+            named[clip_id] = (share + weights[word] / everything, (*matched, word))
+    return named
+
+
+def _details(store: Store, index: Index, candidates: Sequence[_Candidate]) -> Iterator[_Found]:
+    """Records and embeddings of candidates, read as they are asked for."""
+    for candidate in candidates:
+        row = next(store.clip_rows([candidate.clip_id]), None)
+        windows = index.windows(candidate.clip_id)
+        if row is None or windows is None or not row[1].format:
+            continue  # it left meanwhile, or its name was lost to damage
+        yield _Found(candidate, row[1], *windows, clip_vector(windows[1]))
+
+
+def _grouped(folder: Path, found: Iterator[_Found], options: SearchOptions) -> list[_Found]:
+    """The first `limit`; with `group`, clips that sound like one before are folded into it."""
+    chosen: list[_Found] = []
+    for each in found:
+        same = next((kept for kept in chosen if _sound_the_same(kept, each)), None)
+        if options.group and same is not None:
+            same.duplicates.append(folder / each.record.path)
+        elif len(chosen) < options.limit:
+            chosen.append(each)
+        if len(chosen) == options.limit and not options.group:
+            break
+    return chosen
+
+
+def _sound_the_same(one: _Found, other: _Found) -> bool:
+    if one.record.content == other.record.content:
+        return True
+    longer = max(one.record.duration, other.record.duration)
+    return (
+        abs(one.record.duration - other.record.duration) <= SAME_DURATION * longer
+        and float(one.mean @ other.mean) >= SAME_COSINE
+    )
+
+
+def _diversified(found: list[_Found], options: SearchOptions) -> list[_Found]:
+    """Maximal marginal relevance: each next fits well and differs from those chosen before.
+
+    Source: Carbonell and Goldstein 1998; ranks are scaled to 0..1 so that both parts compare.
+    """
+    if not found:
+        return []
+    ranks = np.array([each.candidate.rank for each in found], np.float32)
+    fits = (ranks - ranks.min()) / max(float(np.ptp(ranks)), 1e-9)
+    means = np.stack([each.mean for each in found])
+    nearest = np.zeros(len(found), np.float32)
+    left = np.ones(len(found), bool)
+    order: list[_Found] = []
+    for _ in range(min(len(found), 4 * options.limit)):
+        value = (1 - options.diversity) * fits - options.diversity * nearest
+        position = int(np.argmax(np.where(left, value, -np.inf)))
+        left[position] = False
+        order.append(found[position])
+        nearest = np.maximum(nearest, means @ means[position])
+    return order
+
+
+def _result(
+    folder: Path, found: _Found, query: Vector, relevance: Relevance | None, *, heat: bool
+) -> SearchResult:
+    scores = found.vectors @ query
+    windows = matching_windows(found.spans, scores)
+    best = windows[0]
+    window = found.vectors[int(np.argmax(scores))]
+    return SearchResult(
+        clip_id=found.candidate.clip_id,
+        path=folder / found.record.path,
+        start=best.start,
+        end=best.end,
+        score=best.score,
+        relevance=None if relevance is None else relevance(best.score, window),
+        windows=windows,
+        duration=found.record.duration,
+        matched=found.candidate.matched,
+        duplicates=tuple(found.duplicates),
+        heat=tuple(map(_window, found.spans, scores.tolist())) if heat else (),
+    )
+
+
+def _window(span: Float32[np.ndarray, "2"], score: float) -> MatchingWindow:
+    return MatchingWindow(float(span[0]), float(span[1]), float(score))
