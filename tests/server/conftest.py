@@ -1,13 +1,18 @@
 """A small library of synthetic sounds, a tiny model that hears them, and an app over both."""
 
+import contextlib
 import hashlib
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import uvicorn
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from wavtext.audio.decode import stream_audio
@@ -16,6 +21,7 @@ from wavtext.audio.windows import WindowConfig, iter_windows
 from wavtext.library.library import SoundLibrary
 from wavtext.model.model import Window
 from wavtext.server.app import create_app
+from wavtext.server.listening import bind
 from wavtext.server.queries import CachedModel
 from wavtext.server.settings import ServerSettings
 
@@ -150,6 +156,32 @@ def client(sounds: Path, model: CachedModel) -> Iterator[TestClient]:
     app = create_app(SoundLibrary.open(sounds, model=model), settings)
     with TestClient(app, base_url="http://127.0.0.1:8765", client=("127.0.0.1", 50_000)) as opened:
         yield opened
+
+
+@contextlib.contextmanager
+def running(app: FastAPI, listener: socket.socket) -> Iterator[None]:
+    """A real server in a thread, for what needs sockets."""
+    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def live(sounds: Path, model: CachedModel) -> Iterator[str]:
+    """The address of a real server over the library."""
+    limits = {"rate": 1e6, "burst": 10**6, "heavy_rate": 1e6, "heavy_burst": 10**6}
+    listener, settings = bind(ServerSettings(port=0, **limits))
+    app = create_app(SoundLibrary.open(sounds, model=model), settings)
+    with running(app, listener):
+        yield f"http://127.0.0.1:{settings.port}"
 
 
 @pytest.fixture

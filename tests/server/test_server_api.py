@@ -19,6 +19,11 @@ def find(client, **params) -> list[str]:
     return [result["path"].split("/")[-1] for result in results]
 
 
+def scores(client, **params) -> dict[str, float]:
+    results = client.get("/api/search", params=params).json()["results"]
+    return {result["path"].split("/")[-1]: result["score"] for result in results}
+
+
 def clip_id(client, name: str) -> int:
     services = client.app.state.services
     return next(clip.clip_id for clip in services.shelf.clips() if clip.path.name == name)
@@ -55,7 +60,7 @@ def test_http_answers_what_python_and_the_command_line_answer(client, sounds, mo
     assert [json.loads(line) for line in printed.output.splitlines()] == over_http
 
 
-@pytest.mark.parametrize("query", ["", "?q=", "?q=%20%20", "?limit=3"])
+@pytest.mark.parametrize("query", ["", "?q=", "?q=%20%20", "?limit=3", "?unlike=1"])
 def test_asking_nothing_is_an_error_that_says_so(client, query):
     answer = client.get("/api/search" + query)
     assert answer.status_code == 422
@@ -86,9 +91,36 @@ def test_an_upload_that_is_no_longer_kept_says_so(client):
     assert answer.json()["error"]["code"] == "gone"
 
 
+@pytest.mark.parametrize("sound", ["x", "1.5", "-1", "٣", "/etc/passwd", "9" * 30])
+def test_a_sound_is_named_by_an_id_and_nothing_else(client, sound):
+    answer = client.get("/api/search", params={"like": sound})
+    assert answer.status_code == 422
+
+
 def test_more_like_this_finds_the_neighbour(client):
     beep = clip_id(client, "beep.wav")
-    assert set(find(client, like=beep, limit=2)) <= {"beep.wav", "beep two.flac", "chirp.aiff"}
+    assert find(client, like=beep, limit=1) == ["beep two.flac"]
+    both = find(client, q="noise", like=beep)
+    assert {"noise.ogg", "beep two.flac"} <= set(both[:4])
+    away = scores(client, q="beep", unlike=[clip_id(client, "hum.wav")])
+    assert away["hum.wav"] < scores(client, q="beep")["hum.wav"]
+
+
+def test_without_and_filters_narrow_the_search(client):
+    assert "hum.wav" not in find(client, q="hum", folder="nature")
+    assert set(find(client, q="hum", format="flac")) == {"beep two.flac"}
+    assert set(find(client, q="hum", min_duration=5)) == {"long & “odd” name.wav"}
+    assert find(client, q="hum", min_sample_rate=48_000) == []
+    assert scores(client, q="beep", without="hum")["hum.wav"] < scores(client, q="beep")["hum.wav"]
+
+
+def test_a_search_explains_itself_along_time(client):
+    params = {"q": "noise", "explain": True}
+    found = client.get("/api/search", params=params).json()["results"]
+    long = next(result for result in found if result["duration"] > 8)
+    assert len(long["heat"]) >= 9
+    best = max(long["heat"], key=lambda window: window["score"])
+    assert 3 <= best["start"] < 6
 
 
 @pytest.mark.parametrize(

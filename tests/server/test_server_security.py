@@ -217,8 +217,8 @@ def test_large_bodies_of_unknown_length_are_cut_off(make_client):
     assert client.post("/api/search", content=body(), headers=headers).status_code == 413
 
 
-def test_a_large_json_body_is_refused(client):
-    answer = client.post("/api/embed/text", json={"texts": ["x" * 2_000_000]})
+def test_a_large_json_body_is_refused(make_client):
+    answer = make_client().post("/api/embed/text", json={"texts": ["x" * 2_000_000]})
     assert answer.status_code == 413
 
 

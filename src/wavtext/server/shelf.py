@@ -5,7 +5,7 @@ library's ids are the library's own.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from wavtext.library.results import (
     SearchResult,
 )
 
+Sound = int | np.ndarray  # a clip's public id, or an embedding: (dim,) float32
 SHIFT = 2**40  # ids of one library; two libraries' stay below 2^53, what JSON's readers hold
 
 
@@ -57,11 +58,33 @@ class Shelf:
         """Bring one library up to date."""
         return self.libraries[place].index(progress=progress, stop=stop)
 
-    def search(self, text: str, *, limit: int, **options: Any) -> list[SearchResult]:
-        """The best of all libraries."""
+    def search(
+        self,
+        text: str,
+        *,
+        limit: int,
+        like: Sequence[Sound] = (),
+        unlike: Sequence[Sound] = (),
+        **options: Any,
+    ) -> list[SearchResult]:
+        """The best of all libraries.
+
+        Args:
+            text: What to find, in words; may be empty beside `like`.
+            limit: How many clips at most.
+            like: Sounds to resemble: public ids, or embeddings.
+            unlike: Sounds not to resemble.
+            options: As `SoundLibrary.search` takes them.
+        """
         found: list[SearchResult] = []
         for place, library in self._indexed():
-            results = library.search(text, limit=limit, **options)
+            results = library.search(
+                text,
+                limit=limit,
+                like=[self._seen_from(place, sound) for sound in like],
+                unlike=[self._seen_from(place, sound) for sound in unlike],
+                **options,
+            )
             found += [
                 replace(result, clip_id=place * SHIFT + result.clip_id) if place else result
                 for result in results
@@ -134,6 +157,16 @@ class Shelf:
         """Close all libraries."""
         for library in self.libraries:
             library.close()
+
+    def _seen_from(self, place: int, sound: Sound) -> Sound:
+        """A sound as one library knows it: its own by number, those of others by embedding."""
+        if not isinstance(sound, int):
+            return sound
+        home, own_id = divmod(sound, SHIFT)
+        if home == place:
+            return own_id
+        ids, embeddings = self.libraries[home].embeddings()
+        return embeddings[int(np.flatnonzero(ids == own_id)[0])]
 
     def _indexed(self) -> list[tuple[int, SoundLibrary]]:
         """The libraries that hold anything yet."""
