@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "collect": ("wavtext.cli.collect:collect", "Gather sounds and captions into a manifest."),
     "corpus": ("wavtext.cli.corpus:corpus", "Describe, check and pack collections of clips."),
+    "convert": ("wavtext.cli.convert:convert", "Make a model folder of a published checkpoint."),
     "train": ("wavtext.cli.train:train", "Train a model from a manifest of sounds and captions."),
 }
 
@@ -60,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:
+        if any("hf:" in argument for argument in arguments):  # fetched on its first use
+            from wavtext.cli.convert import convert_named
+
+            convert_named(arguments)
         status = wavtext.main(arguments, prog_name="wavtext", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Exit as error:

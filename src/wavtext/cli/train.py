@@ -1,5 +1,6 @@
 """`wavtext train`: a TOML of settings and a manifest -> a run folder."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -47,6 +48,7 @@ def train(
 
     try:
         from wavtext.training.config import TrainConfig
+        from wavtext.training.convert import export_run
         from wavtext.training.loop import train as run_training
         from wavtext.training.plan import plan
     except ModuleNotFoundError as error:
@@ -68,9 +70,11 @@ def train(
         checkpoint_steps=checkpoint_steps,
         report=Watcher(),
     )
+    if int(os.environ.get("RANK", "0")):
+        return  # the first process tells
     for name, value in result.best.items():
         click.echo(f"best {name}: {value:.4g}")
-    click.echo(f"Run: {result.run}")
+    click.echo(f"Model folder: {export_run(result.run, result.run / 'model')}")
 
 
 class Watcher:
