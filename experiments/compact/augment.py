@@ -1,60 +1,10 @@
-"""Crops of packed log-mels, and how they are spoilt: everything on the device, in the log-mel domain."""
+"""How crops are spoilt, in the log-mel domain: what another device, room or codec would bring."""
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 
-def crop(data, chosen, frames, generator, mean_share):
-    """Random stretches of clips, and what the teacher thought of them.
-
-    Returns:
-        clean: (batch, frames, 72) dB; short clips repeat, or stand in silence, at a random place.
-        scores: (batch, 521) the teacher's scores over the stretch, between its mean and its maximum.
-        middle: (batch, 256) the teacher's representation, averaged over the stretch.
-        known: (batch, frames, 1) false where silence was added.
-    """
-    device = data.mel.device
-    draws = torch.rand(len(chosen), 3, generator=generator).numpy()
-    row = np.zeros((len(chosen), frames), np.int64)
-    known = np.ones((len(chosen), frames), bool)
-    first, last = np.zeros(len(chosen), np.int64), np.zeros(len(chosen), np.int64)
-    for j, i in enumerate(chosen):
-        clip = data.clips[i]
-        begin, length = clip["frames"]
-        patch, patches = clip["patches"]
-        if length >= frames:
-            start = int(draws[j, 0] * (length - frames + 1))
-            row[j] = begin + start + np.arange(frames)
-            a = int(max(0, start - 21) / 20.67)
-            b = int((start + frames) / 20.67)
-        else:
-            offset = np.arange(frames)
-            if draws[j, 1] < 0.3:  # once, in silence
-                place = int(draws[j, 0] * (frames - length + 1))
-                offset = offset - place
-                known[j] = (offset >= 0) & (offset < length)
-            elif draws[j, 1] < 0.5:
-                offset = offset + int(draws[j, 0] * length)
-            row[j] = begin + offset % length
-            a, b = 0, patches
-        a = min(a, patches - 1)
-        first[j], last[j] = patch + a, patch + min(max(b, a + 1), patches)
-    clean = data.mel[torch.from_numpy(row).to(device)].float() * 0.55 - 100.0
-    mask = torch.from_numpy(known).to(device).unsqueeze(-1)
-    clean = torch.where(mask, clean, torch.full_like(clean, -100.0))
-    widest = int((last - first).max())
-    at = first[:, None] + np.arange(widest)[None]
-    inside = torch.from_numpy(at < last[:, None]).to(device).unsqueeze(-1)
-    at = torch.from_numpy(np.minimum(at, last[:, None] - 1)).to(device)
-    scores = (data.scores[at].float() / 255.0) ** 2  # (batch, patches, 521)
-    mean = (scores * inside).sum(1) / inside.sum(1)
-    scores = mean_share * mean + (1 - mean_share) * scores.amax(1)
-    middle = (data.middle[at].float() / 32.0 * inside).sum(1) / inside.sum(1)
-    return clean, scores, middle, mask
-
-
-def spoil(clean, known):
+def spoil(clean):
     """A sound as another device, room or codec would bring it.  (batch, frames, 72) dB -> the same."""
     batch, frames, bands = clean.shape
     device = clean.device

@@ -11,8 +11,8 @@ ALLOWED = re.compile(
     r"^(cc0|cc[- ]?0|public[- ]domain|pd"
     r"|cc[- ]by([- ]sa)?|odbl|dbcl"
     r"|mit|expat|bsd([- ][23][- ]clause)?|zlib|apache([- ]license)?|wtfpl"
-    r"|l?gpl(v)?)"
-    r"([- ]?v?[0-9](\.[0-9])?(/[0-9](\.[0-9])?)*\+?)?\+?$"
+    r"|l?gpl(v)?)"  # also "-or-later"
+    r"([- ]?v?[0-9](\.[0-9])?(/[0-9](\.[0-9])?)*\+?(-or-later|-only)?)?\+?$"
 )
 BANNED = re.compile(
     r"\bnc\b|\bnd\b|noncommercial|unspecified|unclear|mixed|\bmix\b|resale|pixabay|\.\.\.", re.IGNORECASE

@@ -6,59 +6,54 @@ import torch
 from everyday import everyday_class
 
 
-@torch.no_grad()
-def embed(model, data, clips, batch=256):
-    """(clips, dim): the mean over a clip's 5 s windows, short clips repeated to 1.25, 2.5 or 5 s."""
+def jobs_of(clips):
+    """The windows of packed clips: {frames: [(clip's number, rows of mel)]}, as wavtext.audio.windows lays them."""
     jobs = {54: [], 108: [], 216: []}
-    for j, i in enumerate(clips):
-        begin, length = data.clips[i]["frames"]
-        frames = next((n for n in (54, 108, 216) if length <= n), 216)
+    for j, clip in enumerate(clips):
+        begin, length = clip["frames"]
+        frames = next((n for n in jobs if length <= n), 216)
         if length <= frames:
             jobs[frames].append((j, begin + np.arange(frames) % length))
-        else:
-            starts = list(range(0, length - frames + 1, frames))
-            if starts[-1] != length - frames:
-                starts.append(length - frames)
-            jobs[frames] += [(j, begin + s + np.arange(frames)) for s in starts]
-    device = data.mel.device
+            continue
+        starts = [*range(0, length - frames, frames), length - frames]
+        jobs[frames] += [(j, begin + s + np.arange(frames)) for s in starts]
+    return jobs
+
+
+@torch.no_grad()
+def embed(embed_mel, clips, mel, batch=32):
+    """(clips, dim): the mean over each clip's windows, of length 1."""
     total = None
-    for rows in jobs.values():
+    for rows in jobs_of(clips).values():
         for k in range(0, len(rows), batch):
             some = rows[k : k + batch]
-            mel = data.mel[torch.from_numpy(np.stack([r for _, r in some])).to(device)].float() * 0.55 - 100
-            with torch.autocast(device.type, torch.bfloat16):
-                out = model.embed_audio(mel).float()
-            if total is None:
-                total = torch.zeros(len(clips), out.shape[1], device=device)
-            total.index_add_(0, torch.tensor([j for j, _ in some], device=device), out)
+            out = embed_mel(np.stack([mel[r] for _, r in some]).astype(np.float32) * 0.55 - 100)
+            total = torch.zeros(len(clips), out.shape[1]) if total is None else total
+            total.index_add_(0, torch.tensor([j for j, _ in some]), out)
     return torch.nn.functional.normalize(total, dim=-1)
 
 
-@torch.no_grad()
-def embed_texts(model, texts, tokens):
-    """(texts, dim)."""
-    device = next(model.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16):
-        return torch.cat([model.embed_text(*tokens(texts[i : i + 256])).float() for i in range(0, len(texts), 256)])
+def scores_of(embed_mel, embed_texts, clips, mel, sounds=None):
+    """R@1 and R@10 of distinct titles; accuracy, precision@10 and mAP of everyday classes.
 
-
-def scores_of(model, data, split, tokens):
-    """R@1 and R@10 of distinct titles; accuracy, precision@10 and mAP of everyday classes."""
-    clips = data.of[split]
-    sounds = embed(model, data, clips)
-    titles = [data.clips[i]["title"].lower().strip() for i in clips]
+    Args:
+        embed_mel: (batch, frames, 72) dB -> (batch, dim).
+        embed_texts: list of texts -> (texts, dim).
+        clips: Rows of a packed clips.json.
+        mel: (frames, 72) uint8.
+        sounds: (clips, dim) embeddings, where they are known already.
+    """
+    sounds = embed(embed_mel, clips, mel) if sounds is None else sounds
+    titles = [clip["title"].lower().strip() for clip in clips]
     distinct = sorted(set(titles))
-    score = embed_texts(model, distinct, tokens) @ sounds.T
-    relevant = torch.tensor(
-        np.array(distinct)[:, None] == np.array(titles)[None], device=score.device
-    )
+    score = embed_texts(distinct) @ sounds.T
+    relevant = torch.tensor(np.array(distinct)[:, None] == np.array(titles)[None])
     result = title_recall(score, relevant)
-    names = [everyday_class(data.clips[i]["title"]) for i in clips]
+    names = [everyday_class(clip["title"]) for clip in clips]
     have = [j for j, name in enumerate(names) if name]
     classes = sorted({names[j] for j in have})
-    labels = torch.tensor([classes.index(names[j]) for j in have], device=score.device)
-    score = embed_texts(model, classes, tokens) @ sounds[have].T  # (class, clip)
-    return result | classification(score, labels)
+    labels = torch.tensor([classes.index(names[j]) for j in have])
+    return result | classification(embed_texts(classes) @ sounds[have].T, labels)
 
 
 def title_recall(score, relevant):

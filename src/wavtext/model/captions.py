@@ -6,6 +6,9 @@ from pathlib import Path
 
 from wavtext.errors import ManifestError
 
+CAPTION_BANK = Path(__file__).with_name("caption_bank.txt")
+"""Captions of everyday sounds that the project wrote: one or two for each kind of sound."""
+
 
 def read_captions(captions: Sequence[str] | Path | str) -> list[str]:
     """Distinct captions in their order.

@@ -57,6 +57,7 @@ class ModelConfig:
     format: int = FORMAT
     name: str
     dim: int
+    logit_scale: float = 20.0  # turns cosines into the shares of `Model.classify`
     license: str = ""
     description: str = ""
     log_mel: LogMelConfig
@@ -111,10 +112,10 @@ def files_of(config: ModelConfig) -> list[str]:
 def identity(folder: Path, config: ModelConfig) -> str:
     """Hex digest of the graphs, the tokenizer and the settings that change an embedding.
 
-    The name, the licence, the card and the provenance are no part of it.
+    The name, the licence, the card and the provenance are no part of it; neither is the logit scale.
     """
     settings = to_dict(config)
-    for name in ("name", "license", "description", "provenance"):
+    for name in ("name", "logit_scale", "license", "description", "provenance"):
         settings.pop(name, None)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name in files_of(config):

@@ -22,6 +22,7 @@ from wavtext.errors import ModelError
 from wavtext.model.captions import read_captions
 from wavtext.model.folder import ModelConfig, identity, read_folder
 from wavtext.model.runtime import Graph
+from wavtext.model.text_cache import cached_texts
 
 Sound = str | Path | Waveform
 EMBEDDED = {"compact": Path(__file__).parent / "compact"}
@@ -181,9 +182,26 @@ class Model:
             The best captions, best first; equal scores in the captions' order.
         """
         listed = read_captions(captions)
-        score = self.embed_text(listed) @ self.embed_audio([sound])[0]
+        heard = self.embed_audio([sound])[0]
+        score = cached_texts(self, listed) @ heard
         order = np.argsort(-score, kind="stable")[:limit]
         return [CaptionScore(listed[i], float(score[i])) for i in order]
+
+    def classify(self, sound: Sound, labels: Sequence[str]) -> list[CaptionScore]:
+        """Zero-shot classification: the share of each label, best first; shares add up to 1.
+
+        Args:
+            sound: A file or a waveform.
+            labels: Names or captions, one of which is taken to be right.
+        """
+        scored = self.describe(sound, labels, limit=None)
+        logits = self.config.logit_scale * np.array([each.score for each in scored])
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        return [
+            CaptionScore(each.caption, float(share))
+            for each, share in zip(scored, shares, strict=True)
+        ]
 
     def _embed_batch(self, batch: list[tuple[float, float, np.ndarray]]) -> Iterator[Window]:
         if batch:

@@ -28,15 +28,15 @@ FRONT_END = LogMelConfig(
 )
 DECIBELS_PER_UNIT = 94.6  # aiSFX maps log10(1 + 1e4 x) from [0, 9.46] to [0, 1]: 94.6 dB
 PEAK_LEVEL = 0.8  # where the loudest cell of a window is put on that scale
-DYNAMIC_RANGE = 64.0  # dB kept below the loudest cell
+DYNAMIC_RANGE = PEAK_LEVEL * DECIBELS_PER_UNIT  # dB kept below the loudest cell: down to zero
 
 
 class ConvBlock(nn.Module):
-    """Two 3 x 3 convolutions, each with batch norm and ReLU.  (batch, in, t, f) -> (batch, out, t', f')."""
+    """Two 3 x 3 convolutions, each with batch norm and ReLU.  (batch, in, t, f) -> (batch, out, t, f)."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.bn2 = nn.BatchNorm2d(out_channels)
@@ -77,9 +77,9 @@ class TimeAttention(nn.Module):
 class CompactAudioEncoder(nn.Module):
     """Log-mel (batch, frames, 72) in dB -> representation (batch, 1024).
 
-    Differs from aiSFX: the first convolution strides where a max-pool followed it (half the time); the level is
-    taken from the window's loudest cell, so that gain cancels out; a learnt weighting of frequencies begins as
-    their mean; mean over time beside the maximum; a transformer layer before the pooling.
+    Differs from aiSFX: 72 of its 96 bands; the level is taken from the window's loudest cell, so that gain cancels
+    out; a learnt weighting of frequencies begins as their mean; mean over time beside the maximum; a transformer
+    layer before the pooling.
 
     Args:
         widths: Channels of the four blocks.
@@ -90,7 +90,7 @@ class CompactAudioEncoder(nn.Module):
         self, widths: tuple[int, ...] = (64, 128, 256, 512), *, attention: bool = True
     ) -> None:
         super().__init__()
-        self.conv_block1 = ConvBlock(1, widths[0], stride=2)
+        self.conv_block1 = ConvBlock(1, widths[0])
         self.conv_block2 = ConvBlock(widths[0], widths[1])
         self.conv_block3 = ConvBlock(widths[1], widths[2])
         self.conv_block4 = ConvBlock(widths[2], widths[3])
@@ -101,12 +101,19 @@ class CompactAudioEncoder(nn.Module):
 
     def forward(self, log_mel: Float[Tensor, "batch frames mels"]) -> Float[Tensor, "batch dim"]:
         """Convolve, weigh frequencies, attend over time, pool."""
+        return self.tail(self.stem(log_mel))
+
+    def stem(self, log_mel: Tensor) -> Tensor:
+        """The first three blocks: (batch, frames, mels) in dB -> (batch, 256, frames / 8, mels / 8)."""
         x = level(log_mel).unsqueeze(1)  # (batch, 1, frames, mels)
-        x = self.conv_block1(x)  # stride 2
-        x = F.max_pool2d(self.conv_block2(x), 2)
-        x = F.max_pool2d(self.conv_block3(x), 2)
+        for block in (self.conv_block1, self.conv_block2, self.conv_block3):
+            x = F.max_pool2d(block(x), 2)
+        return x
+
+    def tail(self, x: Tensor) -> Tensor:
+        """The rest: what `stem` gives -> (batch, dim)."""
         x = self.conv_block4(x)  # (batch, 512, frames / 8, 9)
-        x = (x * self.frequency.unsqueeze(1)).sum(3).transpose(1, 2)  # (batch, time, 512)
+        x = torch.einsum("bctf,cf->btc", x, self.frequency)  # (batch, time, 512)
         x = self.attention(x)
         return torch.cat([x.amax(1), x.mean(1)], dim=1)
 
@@ -130,15 +137,15 @@ def level(log_mel: Tensor) -> Tensor:
     (batch, frames, mels) in dB -> the same in units of 94.6 dB: adding a gain to the sound changes nothing.
     """
     peak = log_mel.amax(dim=(1, 2), keepdim=True)
-    return (
-        PEAK_LEVEL + torch.clamp(log_mel - peak, min=-DYNAMIC_RANGE, max=0.0) / DECIBELS_PER_UNIT
-    )
+    return PEAK_LEVEL + torch.clamp(log_mel - peak, min=-DYNAMIC_RANGE, max=0.0) / DECIBELS_PER_UNIT
 
 
 class Projection(nn.Module):
     """Representation -> embedding of length 1: W x + MLP(x), the MLP beginning at zero."""
 
-    def __init__(self, in_dim: int, out_dim: int, hidden: int = 512, *, dropout: float = 0.1) -> None:
+    def __init__(
+        self, in_dim: int, out_dim: int, hidden: int = 512, *, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_dim, out_dim, bias=False)
         self.fc1, self.fc2 = nn.Linear(in_dim, hidden), nn.Linear(hidden, out_dim)

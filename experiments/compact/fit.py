@@ -1,0 +1,264 @@
+"""Train the compact model's audio tower on crops, captions and a teacher's view of them (two CPU cores, half an hour).
+
+    python experiments/compact/fit.py --crops runs/compact/crops --packed runs/compact/packed \
+        --ingredients runs/compact/ingredients --out runs/compact/fit --steps 900
+
+aiSFX's first three blocks stay as they are and run in OpenVINO; the fourth block, the attention layer, the projections
+and the distillation heads learn.  Losses, all in the one space of sounds and sentences:
+  captions   symmetric cross-entropy (Deshmukh et al. 2022, eq. 3-4); a mixture matches the captions of both its sounds,
+             equal texts are positives, texts that a plain sentence encoder finds alike are no negatives
+  bank       each crop against one phrase of each of the teacher's 521 labels; target: the teacher's scores
+  distil     a linear head on the representation guesses YAMNet's representation (256 principal components)
+  calm       a spoilt crop and its clean self have one embedding
+MiniLM is frozen here; tune_text.py tunes it afterwards on the embeddings of sounds that this script leaves behind.
+"""
+
+import argparse
+import json
+import math
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import openvino
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from augment import spoil
+from text_bank import captions_of, load_minilm, load_phrases, plain_features
+from validate import scores_of
+from wavtext.training.compact import CompactAudioEncoder, CompactClap, SentenceEncoder
+
+TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
+
+
+class Stem:
+    """aiSFX's first three blocks in bfloat16: (batch, frames, 72) dB -> (batch, 256, frames / 8, 9)."""
+
+    def __init__(self, encoder: CompactAudioEncoder) -> None:
+        class Graph(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.encoder = encoder
+
+            def forward(self, log_mel):
+                return self.encoder.stem(log_mel)
+
+        self.model = openvino.convert_model(Graph().eval(), example_input=torch.zeros(2, 108, 72))
+        self.core, self.compiled = openvino.Core(), {}
+
+    def __call__(self, log_mel: np.ndarray) -> torch.Tensor:
+        shape = (16, *log_mel.shape[1:])
+        if shape not in self.compiled:
+            self.model.reshape(list(shape))
+            self.compiled[shape] = self.core.compile_model(
+                self.model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": torch.get_num_threads(), "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+            )
+        queue = openvino.AsyncInferQueue(self.compiled[shape])
+        count = -(-len(log_mel) // 16)
+        padded = np.zeros((count * 16, *log_mel.shape[1:]), np.float32)
+        padded[: len(log_mel)] = log_mel
+        out = np.empty((count * 16, 256, log_mel.shape[1] // 8, 9), np.float32)
+
+        def keep(request, i):
+            out[16 * i : 16 * i + 16] = request.get_output_tensor(0).data
+
+        queue.set_callback(keep)
+        for i in range(count):
+            queue.start_async({0: padded[16 * i : 16 * i + 16]}, i)
+        queue.wait_all()
+        return torch.from_numpy(out[: len(log_mel)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--crops", type=Path, required=True)
+    parser.add_argument("--packed", type=Path, required=True)
+    parser.add_argument("--ingredients", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--calm-share", type=float, default=0.25)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--no-attention", action="store_true")
+    parser.add_argument("--weights", type=float, nargs=4, default=[1.0, 1.0, 1.0, 1.0])
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--block-rate", type=float, default=2e-4)
+    parser.add_argument("--mean-share", type=float, default=0.5)
+    parser.add_argument("--sharpen", type=float, default=1.0)
+    parser.add_argument("--validate-every", type=int, default=150)
+    parser.add_argument("--start", type=Path, help="a fit.pt to go on from")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "arguments.json").write_text(json.dumps(vars(arguments), default=str, indent=1))
+    random.seed(arguments.seed), torch.manual_seed(arguments.seed)
+    rng = np.random.default_rng(arguments.seed)
+
+    tokenizer, bert = load_minilm(arguments.ingredients)
+    audio = CompactAudioEncoder(attention=not arguments.no_attention)
+    aisfx = torch.load(arguments.ingredients / "aisfx.pt", weights_only=True)
+    audio.load_aisfx({k: v.float() for k, v in aisfx.items()})
+    model = CompactClap(audio, SentenceEncoder(bert), dim=arguments.dim)
+    for name, parameter in model.named_parameters():
+        if name.startswith(("audio.conv_block1", "audio.conv_block2", "audio.conv_block3", "text.")):
+            parameter.requires_grad_(False)
+    if arguments.start:
+        model.load_state_dict(torch.load(arguments.start, weights_only=True))
+    stem = Stem(audio)
+    audio.to(memory_format=torch.channels_last)
+    heads = nn.Linear(audio.dim, 256)
+    bank_scale = nn.Parameter(torch.tensor(math.log(20.0)))
+
+    clips = json.loads((arguments.crops / "clips.json").read_text())
+    texts_of = [captions_of(clip) for clip in clips]
+    every = sorted({text for texts in texts_of for text in texts})
+    place = {text: i for i, text in enumerate(every)}
+    written = [plain_features(bert, tokenizer, [t.format(text) for text in every]) for t in dict.fromkeys(TEMPLATES)]
+    plain = F.normalize(written[0], dim=-1)
+    phrases = load_phrases(arguments.ingredients / "phrases.tsv")
+    flat = [phrase for some in phrases for phrase in some]
+    phrase_features = plain_features(bert, tokenizer, flat)
+    begins = np.cumsum([0, *[len(some) for some in phrases]])
+
+    shards = [dict(np.load(path)) for path in sorted(arguments.crops.glob("[0-9]*[0-9].npz"))]
+    pool = np.concatenate([s["middle"] for s in shards]).astype(np.float32)
+    mean = pool.mean(0)
+    value, vector = np.linalg.eigh(np.cov((pool[:40_000] - mean).T))
+    basis = (vector[:, ::-1][:, :256] / np.sqrt(value[::-1][:256] + 1e-4)).astype(np.float32)
+    for s in shards:
+        s["middle"] = ((s["middle"].astype(np.float32) - mean) @ basis).clip(-5, 5)
+        share = arguments.mean_share
+        s["scores"] = share * s.pop("mean").astype(np.float32) + (1 - share) * s.pop("most").astype(np.float32)
+    packed = json.loads((arguments.packed / "clips.json").read_text())
+    held = [clip for clip in packed if clip["split"] == "validation"]
+    held_mel = np.load(arguments.packed / "mel.npy", mmap_mode="r")
+    by_length = {}
+    for i, s in enumerate(shards):
+        by_length.setdefault(s["mel"].shape[1], []).append(i)
+    print(len(clips), "clips", sum(len(s["mel"]) for s in shards), "crops", len(every), "captions", flush=True)
+
+    fresh = [p for n, p in model.named_parameters() if p.requires_grad and "conv_block4" not in n]
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": [p for n, p in model.named_parameters() if p.requires_grad and "conv_block4" in n], "lr": arguments.block_rate},
+            {"params": [*fresh, *heads.parameters(), bank_scale], "lr": arguments.rate},
+        ],
+        weight_decay=0.02,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda step: min(1.0, (step + 1) / 60) * (0.02 + 0.49 * (1 + math.cos(math.pi * min(1.0, step / arguments.steps)))),
+    )
+    trained = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    log = (arguments.out / "log.jsonl").open("w")
+
+    def validate(step: int) -> None:
+        kept = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        with torch.no_grad():
+            for n, p in model.named_parameters():
+                if n in trained:
+                    p.copy_(trained[n])
+        model.eval()
+
+        @torch.no_grad()
+        def embed_mel(mel):
+            with torch.autocast("cpu", torch.bfloat16):
+                return model.audio_projection(audio.tail(stem(mel).contiguous(memory_format=torch.channels_last))).float()
+
+        @torch.no_grad()
+        def embed_texts(texts):
+            return model.text_projection(plain_features(bert, tokenizer, texts))
+
+        line = {"step": step} | scores_of(embed_mel, embed_texts, held, held_mel)
+        log.write(json.dumps(line) + "\n"), log.flush()
+        print(arguments.out.name, {k: round(v, 4) for k, v in line.items()}, flush=True)
+        torch.save(model.state_dict(), arguments.out / "fit.part.pt")
+        (arguments.out / "fit.part.pt").rename(arguments.out / "fit.pt")
+        with torch.no_grad():
+            for n, p in model.named_parameters():
+                if n in kept:
+                    p.copy_(kept[n])
+
+    begin = time.time()
+    for step in range(arguments.steps):
+        frames = int(rng.choice([54, 108, 108, 216]))
+        frames = frames if frames in by_length else next(iter(by_length))
+        size = arguments.batch if frames < 216 else arguments.batch // 2
+        members = rng.choice(by_length[frames], size)
+        at = rng.integers(0, [len(shards[m]["mel"]) for m in members])
+        take = lambda name: np.stack([shards[m][name][i] for m, i in zip(members, at, strict=True)])  # noqa: B023, E731
+        clean = torch.from_numpy(take("mel")).float() * 0.55 - 100
+        scores, middle = torch.from_numpy(take("scores")), torch.from_numpy(take("middle"))
+        who, below = take("who"), torch.from_numpy(take("below"))
+        calm = int(size * arguments.calm_share)
+        views = torch.cat([spoil(clean), clean[:calm]])
+        features = stem(views.numpy())
+
+        with torch.autocast("cpu", torch.bfloat16):
+            model.train()
+            representation = audio.tail(features.contiguous(memory_format=torch.channels_last))
+            embedding = model.audio_projection(representation).float()
+            guess = heads(representation).float()[:size]
+        heard, same = embedding[:size], embedding[size:]
+        pick = [int(rng.integers(begins[i], begins[i + 1])) for i in range(521)]
+        named = model.text_projection(phrase_features[pick])
+
+        # captions: columns are the distinct texts of all sounds that can be heard
+        weights = {}
+        for i, (a, b) in enumerate(who):
+            weights.setdefault(place[random.choice(texts_of[a])], {})[i] = 1.0
+            if b >= 0 and below[i] < 10:
+                column = weights.setdefault(place[random.choice(texts_of[b])], {})
+                column[i] = max(column.get(i, 0.0), float(torch.sigmoid((6.0 - below[i]) / 3)))
+        columns = list(weights)
+        target = torch.zeros(size, len(columns))
+        for j, column in enumerate(columns):
+            for i, w in weights[column].items():
+                target[i, j] = w
+        asked = model.text_projection(torch.stack([random.choice(written)[c] for c in columns]))
+        alike = plain[columns] @ plain[columns].T  # (texts, texts)
+        near = ((target > 0).float() @ (alike > 0.8).float() > 0) & (target == 0)
+        scale = model.logit_scale.exp().clamp(max=100)
+        logits = (scale * heard @ asked.T).masked_fill(near, -1e4)
+        rows = target / target.sum(1, keepdim=True)
+        down = target / target.sum(0, keepdim=True)
+        caption_loss = 0.5 * (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, down.T))
+        # bank
+        logits = bank_scale.exp().clamp(max=100) * heard @ named.T  # (batch, 521)
+        scores = scores**arguments.sharpen
+        sure = (scores.amax(1) * 2).clamp(max=1.0)
+        bank_loss = (-(scores / scores.sum(1, keepdim=True).clamp(min=1e-3) * F.log_softmax(logits, 1)).sum(1) * sure).mean()
+        strong = scores * (scores > 0.1)
+        found = strong.sum(0) > 0.3
+        share = strong / strong.sum(0, keepdim=True).clamp(min=1e-3)
+        bank_loss = bank_loss + 0.5 * (-(share * F.log_softmax(logits, 0)).sum(0))[found].mean()
+        # distillation, calm
+        distil_loss = ((guess - middle) ** 2).mean()
+        agree = (heard[:calm] * same).sum(1)
+        ours = 20 * heard[:calm] @ same.T
+        calm_loss = 4 * (1 - agree).mean() + 0.2 * F.cross_entropy(ours, torch.arange(calm))
+        w = arguments.weights
+        loss = w[0] * caption_loss + w[1] * bank_loss + w[2] * distil_loss + w[3] * calm_loss
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], 5.0)
+        optimiser.step(), schedule.step()
+        decay = min(0.99, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for n, p in model.named_parameters():
+                if n in trained:
+                    trained[n].lerp_(p, 1 - decay)
+        if step % 25 == 0:
+            line = {"step": step, "captions": caption_loss, "bank": bank_loss, "distil": distil_loss, "calm": calm_loss, "agree": agree.mean(), "scale": scale, "bank_scale": bank_scale.exp()}
+            line = {k: round(float(v), 4) for k, v in line.items()} | {"seconds": round(time.time() - begin, 1)}
+            log.write(json.dumps(line) + "\n"), log.flush()
+            print(line, flush=True)
+        if (step + 1) % arguments.validate_every == 0 or step + 1 == arguments.steps:
+            validate(step + 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Sounds -> thousands of spoilt and mixed crops, each with what the teacher hears in it.
+
+    python experiments/compact/generate.py --index ../shared/corpus/index.csv runs/extra/index.csv \
+        --out runs/compact/crops --shards 20 --workers 2
+
+Distillation works when teacher and student see the same crop, and when there are far more crops than sounds (function
+matching).  A shard is one .npz: log-mels (uint8, 0.55 dB steps from -100 dB), scores and representations of YAMNet
+averaged and maximised over the crop, and which clips are in it at which level.  Shards are seeded by their number; a
+shard that exists is kept, so an interrupted run goes on.  Only training clips are used (split.py).
+"""
+
+import argparse
+import json
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from prepare import PATCH, SAMPLE_RATE, _load_teacher
+
+LENGTHS = {54: 27_562, 108: 55_125, 216: 110_250}  # frames -> samples at 22,050 Hz
+CROPS = 1000  # a shard
+_sounds: list[np.ndarray] = []
+_weight = np.zeros(0)
+
+
+def load_sounds(paths: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
+    """All training sounds as int16 at 22,050 Hz, and how often to draw each: by the root of its length."""
+    from wavtext.audio.decode import load_audio
+
+    sounds = []
+    for path in paths:
+        samples = load_audio(path, 22_050, duration=120.0).samples
+        top = np.abs(samples).max()
+        loud = np.flatnonzero(np.abs(samples) > 1e-3 * top)
+        samples = samples[loud[0] : loud[-1] + 1] / top
+        sounds.append(np.round(samples * 32_000).astype(np.int16))
+    length = np.array([len(sound) for sound in sounds]) / 22_050
+    return sounds, np.clip(np.sqrt(length), 0.7, 6.0)
+
+
+def crop_of(rng: np.random.Generator, sound: np.ndarray, samples: int) -> np.ndarray:
+    """A random stretch; a short sound repeats or stands in silence; sometimes faster or slower."""
+    if rng.random() < 0.4:
+        rate = rng.uniform(0.85, 1.18)
+        need = min(len(sound), int(samples * rate) + 2)
+        start = rng.integers(0, len(sound) - need + 1)
+        part = sound[start : start + need].astype(np.float32)
+        at = np.arange(0, len(part) - 1, rate)
+        sound = np.interp(at, np.arange(len(part)), part) if len(at) > 8 else part
+    if len(sound) >= samples:
+        start = rng.integers(0, len(sound) - samples + 1)
+        return sound[start : start + samples].astype(np.float32) / 32_000
+    if rng.random() < 0.35:
+        out = np.zeros(samples, np.float32)
+        start = rng.integers(0, samples - len(sound) + 1)
+        out[start : start + len(sound)] = sound
+        return out / 32_000
+    return np.resize(np.roll(sound, rng.integers(0, len(sound)) * (rng.random() < 0.3)), samples).astype(np.float32) / 32_000
+
+
+def shard(job: tuple[int, str, str, str]) -> str:
+    """Make one shard."""
+    number, out, teacher_path, paths_file = job
+    global _sounds, _weight
+    target = Path(out) / f"{number:04d}.npz"
+    if target.exists():
+        return target.name
+    if not _sounds:
+        _sounds = _read(paths_file)
+    from wavtext.audio.log_mel import log_mel
+    from wavtext.training.compact import FRONT_END
+
+    rng = np.random.default_rng(number)
+    frames = (54, 108, 108, 216)[number % 4]
+    count = CROPS if frames < 216 else CROPS // 2
+    samples = LENGTHS[frames]
+    teacher = _load_teacher(teacher_path)
+    source, scores_at, middle_at = teacher.handles
+    p = _weight / _weight.sum()
+    mels = np.empty((count, frames, 72), np.uint8)
+    mean, most = np.empty((count, 521), np.float16), np.empty((count, 521), np.float16)
+    middle = np.empty((count, 1024), np.float16)
+    who, level = np.full((count, 2), -1, np.int32), np.zeros(count, np.float32)
+    for i in range(count):
+        a = int(rng.choice(len(_sounds), p=p))
+        mix = crop_of(rng, _sounds[a], samples)
+        who[i, 0] = a
+        if rng.random() < 0.5:
+            b = int(rng.choice(len(_sounds), p=p))
+            other = crop_of(rng, _sounds[b], samples)
+            below = rng.uniform(-3, 20)  # dB
+            power = np.sqrt((mix**2).mean() / max((other**2).mean(), 1e-9))
+            mix = mix + other * power * 10 ** (-below / 20)
+            who[i, 1], level[i] = b, below
+        if rng.random() < 0.3:  # hiss, rumble
+            noise = rng.standard_normal(samples).astype(np.float32)
+            if rng.random() < 0.6:
+                noise = np.cumsum(noise) - np.convolve(np.cumsum(noise), np.ones(400) / 400, "same")
+            noise /= noise.std() + 1e-6
+            mix = mix + noise * np.sqrt((mix**2).mean()) * 10 ** (-rng.uniform(5, 45) / 20)
+        top = np.abs(mix).max()
+        mix = (mix / max(top, 1e-6) * 10 ** (-rng.uniform(0, 18) / 20)).astype(np.float32)
+        mels[i] = np.clip(np.round((log_mel(mix, FRONT_END) + 100) / 0.55), 0, 255)
+        low = soxr.resample(mix, 22_050, SAMPLE_RATE)
+        if len(low) < PATCH:
+            low = np.resize(low, PATCH)
+        patches = max(1, round((len(low) - PATCH) / 8_000) + 1)
+        views = []
+        for start in np.linspace(0, len(low) - PATCH, patches).astype(int):
+            teacher.set_tensor(source, np.ascontiguousarray(low[start : start + PATCH]))
+            teacher.invoke()
+            views.append((teacher.get_tensor(scores_at)[0].copy(), teacher.get_tensor(middle_at)[0].copy()))
+        mean[i] = np.mean([v[0] for v in views], 0)
+        most[i] = np.max([v[0] for v in views], 0)
+        middle[i] = np.mean([v[1] for v in views], 0)
+    partial = target.with_suffix(".part.npz")
+    np.savez(partial, mel=mels, mean=mean, most=most, middle=middle, who=who, below=level)
+    partial.rename(target)
+    return target.name
+
+
+def _read(path: str) -> list[np.ndarray]:
+    global _weight
+    flat, stops = np.load(path, mmap_mode="r"), np.load(path.replace("flat", "stops"))
+    _weight = np.load(path.replace("flat", "weight"))
+    return np.split(flat, stops[:-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--packed", type=Path, required=True, help="whose clips.json names the training clips")
+    parser.add_argument("--roots", nargs="+", required=True, help="source folder of each index, as index=folder")
+    parser.add_argument("--teacher", type=Path, default=Path("../shared/teacher/yamnet.tflite"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--shards", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    clips = [c for c in json.loads((arguments.packed / "clips.json").read_text()) if c["split"] == "train"]
+    flat = arguments.out / "flat.npy"
+    if not flat.exists():
+        roots = [Path(root) for root in arguments.roots]
+        paths = [str(next(r / c["file"] for r in roots if (r / c["file"]).is_file())) for c in clips]
+        sounds, weight = load_sounds(paths)
+        many = Counter(clip["source"] for clip in clips)
+        weight *= [min(1.0, (120 / many[clip["source"]]) ** 0.5) for clip in clips]  # no source drowns the others
+        np.save(arguments.out / "weight.npy", weight)
+        np.save(arguments.out / "stops.npy", np.cumsum([len(s) for s in sounds]))
+        (arguments.out / "clips.json").write_text(json.dumps(clips))
+        np.save(flat, np.concatenate(sounds))
+    jobs = [(n, str(arguments.out), str(arguments.teacher), str(flat)) for n in range(arguments.shards)]
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        for name in pool.map(shard, jobs):
+            print(name, flush=True)
+
+
+if __name__ == "__main__":
+    main()

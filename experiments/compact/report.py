@@ -1,0 +1,162 @@
+"""Measure the model folder in the package on held-out sounds, beside the teacher, and write its card.
+
+    python experiments/compact/report.py --packed runs/compact/packed --roots ../shared/corpus runs/extra \
+        --ingredients runs/compact/ingredients --prepared runs/compact/corpus runs/compact/extra --out docs/compact.json
+
+Everything goes through wavtext.load_model and sound files, as a user's sounds do.  Intervals are 95 % bootstraps over
+groups (families of recordings), since clips of one group are not independent.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import wavtext
+from everyday import everyday_class
+from text_bank import load_minilm, load_phrases, plain_features
+
+ROUNDS = 1000
+
+
+def title_values(score, distinct, titles):
+    """Per query: rank of the best clip with the title; ties count against the model."""
+    relevant = np.array(distinct)[:, None] == np.array(titles)[None]
+    best = np.where(relevant, score, -9).max(1, keepdims=True)
+    return 1 + ((score >= best) & ~relevant).sum(1)
+
+
+def interval(values, clusters, statistic, rng):
+    """(estimate, low, high): clusters drawn with replacement."""
+    names, index = np.unique(clusters, return_inverse=True)
+    members = [np.flatnonzero(index == i) for i in range(len(names))]
+    draws = []
+    for _ in range(ROUNDS):
+        chosen = np.concatenate([members[i] for i in rng.integers(0, len(names), len(names))])
+        draws.append(statistic(values[chosen]))
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return [round(float(x), 4) for x in (statistic(values), low, high)]
+
+
+def everyday(score, labels, groups, rng):
+    """Balanced accuracy (plain and with each class's scores standardised), precision@10, mAP, with intervals."""
+    classes = len(score)
+    z = (score - score.mean(1, keepdims=True)) / score.std(1, keepdims=True)
+    names, index = np.unique(groups, return_inverse=True)
+    members = [np.flatnonzero(index == i) for i in range(len(names))]
+
+    def measure(chosen):
+        s, y, zz = score[:, chosen], labels[chosen], z[:, chosen]
+        present = [c for c in range(classes) if (y == c).any()]
+        right, standard = s.argmax(0) == y, zz.argmax(0) == y
+        precision, average = [], []
+        for c in present:
+            hit = (y == c)[np.argsort(-s[c], kind="stable")]
+            n = int(hit.sum())
+            precision.append(hit[: min(10, n)].mean())
+            average.append((hit * np.cumsum(hit) / np.arange(1, len(hit) + 1)).sum() / n)
+        return [
+            np.mean([right[y == c].mean() for c in present]),
+            np.mean([standard[y == c].mean() for c in present]),
+            np.mean(precision),
+            np.mean(average),
+        ]
+
+    whole = measure(np.arange(len(labels)))
+    draws = [
+        measure(np.concatenate([members[i] for i in rng.integers(0, len(names), len(names))]))
+        for _ in range(200)
+    ]
+    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
+    keys = ("accuracy", "standardised", "P@10", "mAP")
+    return {k: [round(float(x), 4) for x in row] for k, row in zip(keys, zip(whole, low, high, strict=True), strict=True)}
+
+
+def bridge(scores, query_features, phrase_features):
+    """The teacher's label scores, asked by the softmax of text similarities to the labels (tau = 0.05)."""
+    similarity = F.normalize(query_features, dim=-1) @ F.normalize(phrase_features, dim=-1).T
+    return (torch.softmax(similarity / 0.05, 1) @ scores.T).numpy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--packed", type=Path, required=True)
+    parser.add_argument("--roots", type=Path, nargs="+", required=True)
+    parser.add_argument("--prepared", type=Path, nargs="+", required=True)
+    parser.add_argument("--ingredients", type=Path, required=True)
+    parser.add_argument("--model", default="compact")
+    parser.add_argument("--splits", nargs="+", default=["validation", "test"])
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    model = wavtext.load_model(arguments.model)
+    clips = json.loads((arguments.packed / "clips.json").read_text())
+    tokenizer, bert = load_minilm(arguments.ingredients)
+    labels = plain_features(bert, tokenizer, [some[0] for some in load_phrases(arguments.ingredients / "phrases.tsv")])
+    teacher = {}
+    for folder in arguments.prepared:
+        found = np.load(folder / "scores.npy", mmap_mode="r")
+        for clip in json.loads((folder / "clips.json").read_text()):
+            begin, count = clip["patches"]
+            teacher[clip["file"]] = found[begin : begin + count].astype(np.float32).mean(0)
+
+    def locate(clip):
+        return next(root / clip["file"] for root in arguments.roots if (root / clip["file"]).is_file())
+
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    report = {"commit": commit, "model": model.identity, "machine": platform.processor() or platform.machine(), "rounds": ROUNDS}
+    known = {clip["title"].lower().strip() for clip in clips if clip["split"] == "train"}
+    for split in arguments.splits:
+        rng = np.random.default_rng(0)
+        held = [clip for clip in clips if clip["split"] == split]
+        begin = time.time()
+        with ThreadPoolExecutor(2) as pool:
+            sounds = np.concatenate(list(pool.map(lambda clip: model.embed_audio([locate(clip)]), held)))
+        print(split, len(held), f"{time.time() - begin:.0f} s", flush=True)
+        titles = [clip["title"].lower().strip() for clip in held]
+        groups = np.array([clip["group"] for clip in held])
+        distinct = sorted(set(titles))
+        asked = plain_features(bert, tokenizer, distinct)
+        said = torch.from_numpy(np.stack([teacher[clip["file"]] for clip in held]))
+        names = [everyday_class(clip["title"]) for clip in held]
+        have = np.array([j for j, name in enumerate(names) if name])
+        classes = sorted({names[j] for j in have})
+        right = np.array([classes.index(names[j]) for j in have])
+        group_of = np.array([groups[titles.index(title)] for title in distinct])
+        new = np.array([title not in known for title in distinct])
+        rows = {
+            "student": (
+                model.embed_text(distinct) @ sounds.T,
+                model.embed_text(classes) @ sounds[have].T,
+            ),
+            "teacher bridge": (
+                bridge(said, asked, labels),
+                bridge(said[have], plain_features(bert, tokenizer, classes), labels),
+            ),
+        }
+        report[split] = {"clips": len(held), "titles": len(distinct), "new titles": int(new.sum()), "classes": len(classes), "class clips": len(have)}
+        for name, (by_title, by_class) in rows.items():
+            rank = title_values(by_title, distinct, titles)
+            values = {f"R@{k}": interval((rank <= k).astype(float), group_of, np.mean, rng) for k in (1, 5, 10, 50)}
+            values["R@10, titles no training clip bears"] = interval((rank[new] <= 10).astype(float), group_of[new], np.mean, rng)
+            values["mAP@10"] = interval(np.where(rank <= 10, 1 / rank, 0), group_of, np.mean, rng)
+            report[split][name] = values | everyday(by_class, right, groups[have], rng)
+            print(split, name, json.dumps(report[split][name]), flush=True)
+    report["train"] = {
+        "clips": sum(clip["split"] == "train" for clip in clips),
+        "hours": round(sum(clip["duration"] for clip in clips if clip["split"] == "train") / 3600, 2),
+        "licences": Counter(clip["license"] for clip in clips if clip["split"] == "train").most_common(),
+        "sources": Counter(clip["source"] for clip in clips if clip["split"] == "train").most_common(),
+    }
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

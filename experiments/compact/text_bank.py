@@ -1,0 +1,49 @@
+"""The language side's ingredients: MiniLM as it comes, the bank of phrases, the captions of clips."""
+
+import json
+from pathlib import Path
+
+import torch
+
+
+def load_minilm(folder: Path):
+    """(tokenizer, BertModel) of all-MiniLM-L6-v2."""
+    from tokenizers import Tokenizer
+    from transformers import BertConfig, BertModel
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(77), tokenizer.enable_padding()
+    bert = BertModel(BertConfig(**json.loads((folder / "config.json").read_text())), add_pooling_layer=False)
+    weights = torch.load(folder / "minilm.pt", weights_only=True)
+    bert.load_state_dict({k: v.float() for k, v in weights.items()})
+    return tokenizer, bert.eval()
+
+
+def load_phrases(path: Path) -> list[list[str]]:
+    """The phrases of each of the teacher's 521 labels, in the labels' order."""
+    rows = [line.rstrip("\n").split("\t") for line in path.open()]
+    bank = {int(row[0]): [phrase.strip() for phrase in row[2].split("|") if phrase.strip()] for row in rows}
+    return [bank[i] for i in range(521)]
+
+
+def captions_of(clip) -> list[str]:
+    """The texts that may stand for a clip: its title, its description, both."""
+    title, description = clip["title"].strip(), clip.get("description", "").strip()
+    if not description or description.lower() == title.lower():
+        return [title]
+    return [title, title, description, f"{title}. {description}"]
+
+
+@torch.no_grad()
+def plain_features(bert, tokenizer, texts, batch=128) -> torch.Tensor:
+    """(texts, 384): mean-pooled, not normalised; sorted by length inside, so that little is padded."""
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    out = torch.empty(len(texts), bert.config.hidden_size)
+    for k in range(0, len(order), batch):
+        some = order[k : k + batch]
+        encoded = tokenizer.encode_batch([texts[i] for i in some])
+        ids = torch.tensor([e.ids for e in encoded])
+        mask = torch.tensor([e.attention_mask for e in encoded])
+        states = bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        out[some] = (states * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+    return out
