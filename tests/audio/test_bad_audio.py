@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from wavtext.audio import faults
 from wavtext.audio.decode import load_audio, probe, stream_audio
 from wavtext.errors import AudioError, DecodeError, EmptyAudioError
 
@@ -29,6 +30,22 @@ def refusal(path, error=AudioError) -> str:
 
 def test_a_missing_file(tmp_path):
     assert "no such file" in refusal(tmp_path / "gone.wav", DecodeError)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".mp3"])
+def test_a_file_deleted_while_it_is_opened(tmp_path, chirp, monkeypatch, suffix):
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, chirp(0.5, RATE), RATE)
+    read_head = faults.read_head
+
+    def read_and_delete(path):
+        head = read_head(path)
+        path.unlink()
+        return head
+
+    monkeypatch.setattr(faults, "read_head", read_and_delete)
+    with pytest.raises(DecodeError, match="no such file"):
+        load_audio(path)
 
 
 def test_a_folder(tmp_path):
@@ -55,6 +72,7 @@ def test_an_empty_file(tmp_path):
 
 UNREADABLE = """
 import os, sys
+from wavtext.audio import faults
 from wavtext.audio.decode import load_audio
 from wavtext.errors import DecodeError
 if os.geteuid() == 0:

@@ -286,3 +286,15 @@ def test_corpus_files_that_libsndfile_calls_malformed_are_read(shared: Path):
         assert info.duration is not None
         assert waveform.duration == pytest.approx(info.duration, abs=0.05)
         assert not warnings
+
+
+def test_reading_a_wav_loads_neither_ffmpeg_nor_torch(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.ones(100), RATE)
+    code = (
+        "import sys; from wavtext.audio.decode import load_audio; load_audio(sys.argv[1], 8000); "
+        "import wavtext.audio.windows, wavtext.audio.log_mel; "
+        "print({'av', 'torch', 'librosa', 'scipy'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.wav")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -49,7 +49,8 @@ def read_head(path: Path) -> bytes:
 
 
 def not_sound(path: Path, head: bytes, reasons: list[str]) -> DecodeError:
-    """The error for a file that no reader can open."""
+    """The error for a file that no reader can open; it may have gone since its head was read."""
+    read_head(path)
     kind = _kind(head)
     if kind:
         return DecodeError(

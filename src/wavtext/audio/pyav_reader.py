@@ -38,7 +38,10 @@ class PyavReader:
     """The best sound stream of a file, read by ffmpeg."""
 
     def __init__(self, path: Path) -> None:
-        self._file = _File(path)
+        try:
+            self._file = _File(path)
+        except OSError as error:
+            raise CannotReadError(_reason(error)) from error
         try:
             self._container: Any = av.open(
                 self._file,
