@@ -55,9 +55,8 @@ def stats(
 
     from wavtext.corpora.statistics import corpus_statistics, statistics_csv, statistics_table
 
-    builder = _builder(templates)
     rows = [
-        corpus_statistics(_clips(path), dataset=name, captions=builder)
+        corpus_statistics(_clips(path), dataset=name, captions=_builder(path, templates))
         for path, name in zip(manifests, _names(manifests), strict=True)
     ]
     if form == "json":
@@ -75,7 +74,7 @@ def stats(
                     f"as zero words gives {row.mean_words_per_audio:.2f}."
                 )
     if figure:
-        _draw(manifests, builder, figure, words)
+        _draw(manifests, templates, figure, words)
 
 
 @corpus.command()
@@ -90,9 +89,9 @@ def sample(
     """Captions with a word, side by side: the paper's Table 2."""
     from wavtext.corpora.statistics import captions_of, sample_captions
 
-    builder = _builder(templates)
     click.echo("| Source | Caption |\n|---|---|")
     for path, name in zip(manifests, _names(manifests), strict=True):
+        builder = _builder(path, templates)
         captions = (text for clip in _clips(path) for text in captions_of(clip, builder))
         found = sample_captions(captions, word, count=count, seed=seed)
         for text in found or [f"– no caption with '{word}' –"]:
@@ -100,14 +99,18 @@ def sample(
 
 
 def _draw(
-    manifests: tuple[Path, ...], builder: "CaptionBuilder | None", figure: Path, words: int
+    manifests: tuple[Path, ...], templates: tuple[str, ...], figure: Path, words: int
 ) -> None:
     from wavtext.corpora.figure import save_word_figure
     from wavtext.corpora.statistics import captions_of, frequent_words, read_stop_words
 
     stop_words = read_stop_words()
     captions = (
-        text for path in manifests for clip in _clips(path) for text in captions_of(clip, builder)
+        text
+        for path in manifests
+        for builder in [_builder(path, templates)]
+        for clip in _clips(path)
+        for text in captions_of(clip, builder)
     )
     frequent = frequent_words(captions, stop_words=stop_words, limit=words)
     title = "Most frequent words in " + ", ".join(_names(manifests))
@@ -116,12 +119,16 @@ def _draw(
     click.echo(" ".join(sorted(stop_words)), err=True)
 
 
-def _builder(templates: tuple[str, ...]) -> "CaptionBuilder | None":
+def _builder(path: Path, templates: tuple[str, ...]) -> "CaptionBuilder | None":
+    """The templates' builder; None, for the clips' own captions, where no clip has their columns."""
     if not templates:
         return None
-    from wavtext.corpora.captions import CaptionBuilder
+    from wavtext.corpora.captions import CaptionBuilder, template_columns
 
-    return CaptionBuilder(templates)
+    builder = CaptionBuilder(templates)
+    names = {name for template in templates for name in template_columns(template)}
+    has_them = any(names & clip.columns.keys() for clip in _clips(path))
+    return builder if has_them else None
 
 
 def _clips(path: Path) -> "Iterator[Clip]":

@@ -109,8 +109,8 @@ def frequent_words(
 def sample_captions(
     captions: Iterable[str], word: str, *, count: int = 1, seed: int = 0
 ) -> list[str]:
-    """Captions that hold the word or its plural, drawn by the seed, each text once."""
-    pattern = re.compile(rf"(?<!\w){re.escape(word)}(?:e?s)?(?!\w)", re.IGNORECASE)
+    """Captions that hold the word, drawn by the seed, each text once."""
+    pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
     found = sorted({caption.strip() for caption in captions if pattern.search(caption)})
     return random.Random(seed).sample(found, min(count, len(found)))
 
