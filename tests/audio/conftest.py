@@ -29,24 +29,28 @@ def encode(
     """Write (channels, samples) with one of ffmpeg's encoders, beside a small picture or not."""
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(samples)]
     with av.open(path, "w", format=format) as container:
-        picture = container.add_stream(video, rate=10) if video else None
+        picture = container.add_stream(video, rate=25) if video else None
+        if picture is not None:
+            picture.width, picture.height = (720, 576) if path.suffix == ".mxf" else (64, 48)
+            picture.pix_fmt = "yuvj420p" if video == "mjpeg" else "yuv420p"
         sound = container.add_stream(codec, rate=sample_rate, layout=layout)
         if codec in ("wmav2", "aac", "libopus", "mp2"):
             sound.bit_rate = 192_000
-        if picture is not None:
-            picture.width, picture.height = 64, 48
-            picture.pix_fmt = "yuvj420p" if video == "mjpeg" else "yuv420p"
-            for index in range(round(10 * samples.shape[1] / sample_rate)):
-                image = np.full((48, 64, 3), index % 255, np.uint8)
-                container.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            container.mux(picture.encode(None))
         wanted = sound.codec_context.codec.audio_formats[0].name
         resampler = av.AudioResampler(format=wanted, layout=layout, rate=sample_rate)
-        planes = np.ascontiguousarray(samples, dtype=np.float32)
-        frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
-        frame.sample_rate, frame.pts = sample_rate, 0
-        for converted in (*resampler.resample(frame), *resampler.resample(None)):
-            container.mux(sound.encode(converted))
+        step = sample_rate // 25  # samples a picture; without pictures as good a portion as any
+        for begin in range(0, samples.shape[1], step):
+            if picture is not None:
+                shape = (picture.height, picture.width, 3)
+                image = np.full(shape, begin // step % 255, np.uint8)
+                container.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            planes = np.ascontiguousarray(samples[:, begin : begin + step], dtype=np.float32)
+            frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
+            frame.sample_rate, frame.pts = sample_rate, begin
+            for converted in resampler.resample(frame):
+                container.mux(sound.encode(converted))
+        if picture is not None:
+            container.mux(picture.encode(None))
         container.mux(sound.encode(None))
     return path
 

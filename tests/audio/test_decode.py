@@ -94,6 +94,26 @@ def test_opus_is_read_at_48_khz_and_aligned(tmp_path, chirp, encode, name):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "video"),
+    [
+        ("broadcast.mxf", "pcm_s16le", "mpeg2video"),
+        ("disc.mpg", "mp2", "mpeg2video"),
+        ("stream.ts", "aac", "mpeg2video"),
+        ("phone.3gp", "aac", "mpeg4"),
+        ("windows.wmv", "wmav2", "wmv2"),
+    ],
+)
+def test_the_sound_of_video_is_read_whole_and_in_part(tmp_path, chirp, encode, name, codec, video):
+    samples = chirp(2.0, 48_000)[None]
+    path = encode(tmp_path / name, samples, 48_000, codec=codec, video=video)
+    whole = load_audio(path)
+    assert whole.duration == pytest.approx(2.0, abs=0.08)
+    assert whole.samples.std() == pytest.approx(samples.std(), rel=0.05)
+    part = load_audio(path, start=1.5, duration=0.2)
+    np.testing.assert_allclose(part.samples, whole.samples[72_000:81_600], atol=2e-3)
+
+
 def test_amr_is_read(tmp_path, chirp, encode):
     path = encode(tmp_path / "phone.amr", chirp(1.0, 8_000)[None], 8_000, codec="libopencore_amrnb")
     waveform = load_audio(path)
