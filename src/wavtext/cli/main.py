@@ -15,6 +15,10 @@ from wavtext.errors import WavtextError
 COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("wavtext.cli.index:index", "Make a folder of sounds searchable."),
     "search": ("wavtext.cli.search:search", "Find sounds by describing them."),
+    "similar": ("wavtext.cli.search:similar", "Find sounds that sound like a file."),
+    "duplicates": ("wavtext.cli.library:duplicates", "Find sounds that sound the same."),
+    "library": ("wavtext.cli.library:library", "Look after a library: stats, check, repair."),
+    "export": ("wavtext.cli.library:export", "Write a library's embeddings to a file."),
     "serve": ("wavtext.cli.serve:serve", "Search in a browser, and over HTTP."),
     "describe": ("wavtext.cli.describe:describe", "Find the captions that fit a sound."),
     "classify": ("wavtext.cli.classify:classify", "Say which of a few names fits a sound."),

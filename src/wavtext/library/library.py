@@ -12,7 +12,7 @@ while another process indexes; indexing is for one process at a time.
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -21,7 +21,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from wavtext.errors import DamagedLibraryError, LibraryError, ModelMismatchError, WavtextError
+from wavtext.library.duplicates import same_sounds
 from wavtext.library.exact import Index
+from wavtext.library.export import write_embeddings
 from wavtext.library.filters import Filters
 from wavtext.library.indexing import Progress, index_folder, open_for_indexing
 from wavtext.library.lock import IndexLock
@@ -38,8 +40,16 @@ from wavtext.library.results import (
     SearchResult,
 )
 from wavtext.library.salvage import SalvageReport, salvage
-from wavtext.library.search import SAMPLE, SearchOptions, clip_vector, search
+from wavtext.library.search import (
+    SAME_COSINE,
+    SAME_DURATION,
+    SAMPLE,
+    SearchOptions,
+    clip_vector,
+    search,
+)
 from wavtext.library.store import ClipRecord, ModelRecord, Store
+from wavtext.library.watch import watch_folder
 
 __all__ = [
     "Failure",
@@ -317,6 +327,77 @@ class SoundLibrary:
         with self._lock, IndexLock(self.path):
             self.close()
             return salvage(self.path, models)
+
+    def duplicates(
+        self, *, threshold: float = SAME_COSINE, tolerance: float = SAME_DURATION
+    ) -> list[list[LibraryClip]]:
+        """Groups of clips that sound the same, largest first.
+
+        Args:
+            threshold: Least cosine between two clips' embeddings.
+            tolerance: Share by which their durations may differ.
+        """
+        ids, embeddings = self.embeddings()
+        records = dict(self._reader.store().clip_rows(ids.tolist()))
+        keep = np.array([clip_id in records for clip_id in ids.tolist()], bool)
+        ids, embeddings = ids[keep], embeddings[keep]
+        kept = [records[clip_id] for clip_id in ids.tolist()]
+        groups = same_sounds(
+            embeddings,
+            np.array([record.duration for record in kept], np.float32),
+            [record.content for record in kept],
+            threshold=threshold,
+            tolerance=tolerance,
+        )
+        clips = {clip.clip_id: clip for clip in self.clips()}
+        named = [[clips[int(ids[i])] for i in group if int(ids[i]) in clips] for group in groups]
+        return sorted(named, key=lambda group: -len(group))
+
+    def export_embeddings(self, path: str | Path, *, windows: bool = True) -> int:
+        """Write the embeddings as Parquet or .npz, by the suffix; how many rows.
+
+        Args:
+            path: The file.
+            windows: One row for each window; else one for each clip, from 0 to its duration.
+        """
+        stored = self._reader.model()
+        records = dict(self._reader.store().clip_rows())
+        if windows:
+            matrix = self._reader.matrix().compacted()
+            ids = np.repeat(matrix.clip_ids, np.diff(matrix.offsets))
+            spans, vectors = matrix.spans, matrix.vectors
+        else:
+            ids, vectors = self.embeddings()
+            ends = [records[each].duration if each in records else 0.0 for each in ids.tolist()]
+            spans = np.array([(0.0, end) for end in ends], np.float32).reshape(-1, 2)
+        known = np.isin(ids, np.fromiter(records, np.int64, len(records)))
+        ids, spans, vectors = ids[known], spans[known], vectors[known]
+        paths = [records[each].path for each in ids.tolist()]
+        write_embeddings(Path(path), ids, paths, spans, vectors, model=stored.identity)
+        return len(ids)
+
+    def watch(
+        self,
+        stop: threading.Event,
+        report: Callable[[IndexReport], None],
+        *,
+        progress: Progress | None = None,
+        interval: float = 2.0,
+    ) -> None:
+        """Index now and whenever the folder has changed, until `stop` is set.
+
+        Args:
+            stop: Ends the watch, and an indexing run under way.
+            report: Called after each run.
+            progress: Called after each file.
+            interval: Seconds between looks at the folder.
+        """
+        watch_folder(
+            self.folder,
+            lambda: report(self.index(progress, stop=stop)),
+            stop,
+            interval=interval,
+        )
 
     # Inside
 

@@ -1,0 +1,47 @@
+"""Follow a folder: index whenever it has changed and come to rest.
+
+Polls, because that works on every disk, network shares included: one look costs about as much as
+`ls -R`, and files that are still being written wait until their size and time stay the same.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from wavtext.audio.decode import AUDIO_SUFFIXES
+from wavtext.errors import LibraryError
+from wavtext.library.scan import FileState, scan_folder
+
+
+def watch_folder(
+    folder: Path, act: Callable[[], None], stop: threading.Event, *, interval: float = 2.0
+) -> None:
+    """Call `act` now and after every change, until `stop` is set.
+
+    Args:
+        folder: What to follow; may be away for a while, as a disk that is unplugged.
+        act: Brings the library up to date.
+        stop: Ends the watch.
+        interval: Seconds between looks.
+    """
+    done = _look(folder)
+    act()
+    last = done
+    while not stop.wait(interval):
+        began = time.monotonic()
+        now = _look(folder)
+        if now is not None and now != done and now == last:  # changed, and at rest since
+            done = now
+            act()
+        last = now
+        looking = time.monotonic() - began
+        if looking > interval / 10 and stop.wait(10 * looking):  # a huge folder: look less often
+            return
+
+
+def _look(folder: Path) -> dict[str, FileState] | None:
+    try:
+        return scan_folder(folder, AUDIO_SUFFIXES).files
+    except LibraryError:
+        return None
