@@ -18,8 +18,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import argparse
 import json
-import platform
-import subprocess
 import time
 import warnings
 from collections.abc import Callable
@@ -28,6 +26,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 import torch
+from machine import interval, machine
 from torchlibrosa.stft import LogmelFilterBank, Spectrogram
 from transformers import ClapFeatureExtractor
 
@@ -97,31 +96,6 @@ def check(name: str, found: np.ndarray, ours: np.ndarray) -> None:
         raise SystemExit(
             f"{name} differs from wavtext by {error:.4f} dB, {found.shape}: not timed."
         )
-
-
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Median and its bootstrap 95 % interval."""
-    generator = np.random.default_rng(0)
-    medians = np.median(generator.choice(values, (2_000, len(values))), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return float(np.median(values)), float(low), float(high)
-
-
-def machine() -> dict[str, str]:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = lines[0].split(":")[1].strip() if lines else model
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    return {
-        "cpu": model,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "commit": commit or "unknown",
-    }
 
 
 def measure(config: LogMelConfig, rounds: int) -> dict[str, np.ndarray]:

@@ -1,10 +1,12 @@
 """Train the compact model's audio tower on crops, captions and a teacher's view of them (two CPU cores, half an hour).
 
     python experiments/compact/fit.py --crops runs/compact/crops --packed runs/compact/packed \
-        --ingredients runs/compact/ingredients --out runs/compact/fit --steps 900
+        --ingredients runs/compact/ingredients --out runs/compact/head --steps 2500 --batch 512 --frozen
+    python experiments/compact/fit.py ... --out runs/compact/fit --steps 400 --batch 128 --start runs/compact/head
 
-aiSFX's first three blocks stay as they are and run in OpenVINO; the fourth block, the attention layer, the projections
-and the distillation heads learn.  Losses, all in the one space of sounds and sentences:
+aiSFX's blocks run in OpenVINO and stay as they are.  With --frozen that is all four of them: their outputs are kept for a
+few spoilt versions of each crop, and thousands of cheap steps train the attention layer, the projections and the
+distillation head.  Without it the fourth block learns too, from where --start stopped.  Losses, all in the one space of sounds and sentences:
   captions   symmetric cross-entropy (Deshmukh et al. 2022, eq. 3-4); a mixture matches the captions of both its sounds,
              equal texts are positives, texts that a plain sentence encoder finds alike are no negatives
   bank       each crop against one phrase of each of the teacher's 521 labels; target: the teacher's scores
@@ -35,16 +37,17 @@ TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
 
 
 class Stem:
-    """aiSFX's first three blocks in bfloat16: (batch, frames, 72) dB -> (batch, 256, frames / 8, 9)."""
+    """aiSFX's blocks in bfloat16, the first three or all: (batch, frames, 72) dB -> what `tail` or `pool` takes."""
 
-    def __init__(self, encoder: CompactAudioEncoder) -> None:
+    def __init__(self, encoder: CompactAudioEncoder, *, whole: bool = False) -> None:
         class Graph(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
                 self.encoder = encoder
 
             def forward(self, log_mel):
-                return self.encoder.stem(log_mel)
+                x = self.encoder.stem(log_mel)
+                return self.encoder.steps(x) if whole else x
 
         self.model = openvino.convert_model(Graph().eval(), example_input=torch.zeros(2, 108, 72))
         self.core, self.compiled = openvino.Core(), {}
@@ -60,16 +63,16 @@ class Stem:
         count = -(-len(log_mel) // 16)
         padded = np.zeros((count * 16, *log_mel.shape[1:]), np.float32)
         padded[: len(log_mel)] = log_mel
-        out = np.empty((count * 16, 256, log_mel.shape[1] // 8, 9), np.float32)
+        parts = [None] * count
 
         def keep(request, i):
-            out[16 * i : 16 * i + 16] = request.get_output_tensor(0).data
+            parts[i] = request.get_output_tensor(0).data.copy()
 
         queue.set_callback(keep)
         for i in range(count):
             queue.start_async({0: padded[16 * i : 16 * i + 16]}, i)
         queue.wait_all()
-        return torch.from_numpy(out[: len(log_mel)])
+        return torch.from_numpy(np.concatenate(parts)[: len(log_mel)])
 
 
 def main() -> None:
@@ -90,7 +93,9 @@ def main() -> None:
     parser.add_argument("--mean-share", type=float, default=0.5)
     parser.add_argument("--sharpen", type=float, default=1.0)
     parser.add_argument("--validate-every", type=int, default=150)
-    parser.add_argument("--start", type=Path, help="a fit.pt to go on from")
+    parser.add_argument("--start", type=Path, help="a run to go on from")
+    parser.add_argument("--frozen", action="store_true", help="keep all of aiSFX's blocks")
+    parser.add_argument("--versions", type=int, default=3, help="spoilt versions of each crop, with --frozen")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "arguments.json").write_text(json.dumps(vars(arguments), default=str, indent=1))
@@ -103,14 +108,21 @@ def main() -> None:
     audio.load_aisfx({k: v.float() for k, v in aisfx.items()})
     model = CompactClap(audio, SentenceEncoder(bert), dim=arguments.dim)
     for name, parameter in model.named_parameters():
-        if name.startswith(("audio.conv_block1", "audio.conv_block2", "audio.conv_block3", "text.")):
+        still = ("audio.conv_block1", "audio.conv_block2", "audio.conv_block3", "text.")
+        if name.startswith((*still, "audio.conv_block4", "audio.frequency") if arguments.frozen else still):
             parameter.requires_grad_(False)
     if arguments.start:
-        model.load_state_dict(torch.load(arguments.start, weights_only=True))
-    stem = Stem(audio)
+        model.load_state_dict(torch.load(arguments.start / "fit.pt", weights_only=True))
+    audio.eval()
+    stem = Stem(audio, whole=arguments.frozen)
+    rest = audio.pool if arguments.frozen else lambda x: audio.tail(x.contiguous(memory_format=torch.channels_last))
     audio.to(memory_format=torch.channels_last)
     heads = nn.Linear(audio.dim, 256)
     bank_scale = nn.Parameter(torch.tensor(math.log(20.0)))
+    if arguments.start:
+        more = torch.load(arguments.start / "heads.pt", weights_only=True)
+        heads.load_state_dict(more["heads"])
+        bank_scale.data = more["bank_scale"]
 
     clips = json.loads((arguments.crops / "clips.json").read_text())
     texts_of = [captions_of(clip) for clip in clips]
@@ -138,6 +150,10 @@ def main() -> None:
     by_length = {}
     for i, s in enumerate(shards):
         by_length.setdefault(s["mel"].shape[1], []).append(i)
+        if arguments.frozen:
+            clean = torch.from_numpy(s["mel"]).float() * 0.55 - 100
+            views = [clean, *(spoil(clean) for _ in range(arguments.versions))]
+            s["steps"] = torch.stack([stem(view.numpy()).bfloat16() for view in views], 1)  # (crops, views, time, 512)
     print(len(clips), "clips", sum(len(s["mel"]) for s in shards), "crops", len(every), "captions", flush=True)
 
     fresh = [p for n, p in model.named_parameters() if p.requires_grad and "conv_block4" not in n]
@@ -166,7 +182,7 @@ def main() -> None:
         @torch.no_grad()
         def embed_mel(mel):
             with torch.autocast("cpu", torch.bfloat16):
-                return model.audio_projection(audio.tail(stem(mel).contiguous(memory_format=torch.channels_last))).float()
+                return model.audio_projection(rest(stem(mel))).float()
 
         @torch.no_grad()
         def embed_texts(texts):
@@ -177,6 +193,7 @@ def main() -> None:
         print(arguments.out.name, {k: round(v, 4) for k, v in line.items()}, flush=True)
         torch.save(model.state_dict(), arguments.out / "fit.part.pt")
         (arguments.out / "fit.part.pt").rename(arguments.out / "fit.pt")
+        torch.save({"heads": heads.state_dict(), "bank_scale": bank_scale.data}, arguments.out / "heads.pt")
         with torch.no_grad():
             for n, p in model.named_parameters():
                 if n in kept:
@@ -190,16 +207,20 @@ def main() -> None:
         members = rng.choice(by_length[frames], size)
         at = rng.integers(0, [len(shards[m]["mel"]) for m in members])
         take = lambda name: np.stack([shards[m][name][i] for m, i in zip(members, at, strict=True)])  # noqa: B023, E731
-        clean = torch.from_numpy(take("mel")).float() * 0.55 - 100
         scores, middle = torch.from_numpy(take("scores")), torch.from_numpy(take("middle"))
         who, below = take("who"), torch.from_numpy(take("below"))
         calm = int(size * arguments.calm_share)
-        views = torch.cat([spoil(clean), clean[:calm]])
-        features = stem(views.numpy())
+        if arguments.frozen:
+            view = [*rng.integers(0, 1 + arguments.versions, size), *[0] * calm]
+            crops = zip([*members, *members[:calm]], [*at, *at[:calm]], view, strict=True)
+            features = torch.stack([shards[m]["steps"][i, v] for m, i, v in crops])
+        else:
+            clean = torch.from_numpy(take("mel")).float() * 0.55 - 100
+            features = stem(torch.cat([spoil(clean), clean[:calm]]).numpy())
 
         with torch.autocast("cpu", torch.bfloat16):
             model.train()
-            representation = audio.tail(features.contiguous(memory_format=torch.channels_last))
+            representation = rest(features)
             embedding = model.audio_projection(representation).float()
             guess = heads(representation).float()[:size]
         heard, same = embedding[:size], embedding[size:]

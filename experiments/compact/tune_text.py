@@ -46,12 +46,12 @@ def main() -> None:
     model = CompactClap(audio, SentenceEncoder(bert))
     model.load_state_dict(torch.load(arguments.fit / "fit.pt", weights_only=True))
     model.eval()
-    stem = Stem(audio)
+    stem = Stem(audio, whole=True)
 
     @torch.no_grad()
     def embed_mel(mel):
         with torch.autocast("cpu", torch.bfloat16):
-            return model.audio_projection(audio.tail(stem(mel).contiguous(memory_format=torch.channels_last))).float()
+            return model.audio_projection(audio.pool(stem(mel))).float()
 
     clips = json.loads((arguments.crops / "clips.json").read_text())
     texts_of = [captions_of(clip) for clip in clips]

@@ -112,10 +112,16 @@ class CompactAudioEncoder(nn.Module):
 
     def tail(self, x: Tensor) -> Tensor:
         """The rest: what `stem` gives -> (batch, dim)."""
-        x = self.conv_block4(x)  # (batch, 512, frames / 8, 9)
-        x = torch.einsum("bctf,cf->btc", x, self.frequency)  # (batch, time, 512)
-        x = self.attention(x)
-        return torch.cat([x.amax(1), x.mean(1)], dim=1)
+        return self.pool(self.steps(x))
+
+    def steps(self, x: Tensor) -> Tensor:
+        """The fourth block, frequencies weighed: what `stem` gives -> (batch, time, 512)."""
+        return torch.einsum("bctf,cf->btc", self.conv_block4(x), self.frequency)
+
+    def pool(self, steps: Tensor) -> Tensor:
+        """Attention over time, then the maximum and the mean: (batch, time, 512) -> (batch, dim)."""
+        steps = self.attention(steps)
+        return torch.cat([steps.amax(1), steps.mean(1)], dim=1)
 
     def load_aisfx(self, weights: Mapping[str, Tensor]) -> None:
         """Begin from aiSFX's convolutions (`embedding_net.*` of its checkpoint)."""

@@ -1,0 +1,146 @@
+"""How large, fast and calm is the compact model?
+
+    python benchmarks/compact.py [--sounds DIR] [--rounds 5] [--json FILE]
+
+Size: the folder in the package.  Speed: from decoded waveform to embedding on one core, for 10 s and 1.1 s clips, in both
+precisions, against transformers' ClapModel + ClapFeatureExtractor (laion/clap-htsat-unfused's architecture, random
+weights, float32, one thread) in alternating rounds.  Calm: cosine of a spoilt clip to the clean one, and how often the
+spoilt clip finds its own clean clip first.  Needs wavtext[train] for the comparison.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import numpy as np
+from machine import machine, summary
+
+import wavtext
+from wavtext.audio.decode import AUDIO_SUFFIXES, load_audio
+from wavtext.evaluation import robustness
+from wavtext.model import runtime
+from wavtext.model.runtime import Graph
+
+
+def clap():
+    """Waveform (samples,) at 48 kHz -> embedding, as transformers does it."""
+    import torch
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = ClapModel(ClapConfig()).eval()
+    extract = ClapFeatureExtractor(truncation="rand_trunc", padding="repeatpad")
+
+    def run(samples: np.ndarray) -> None:
+        features = extract(samples, sampling_rate=48_000, return_tensors="pt")
+        with torch.inference_mode():
+            model.get_audio_features(**features)
+
+    return run
+
+
+def speed(model: wavtext.Model, rounds: int) -> dict[str, object]:
+    generator = np.random.default_rng(0)
+    peer = clap()
+    sounds = {
+        seconds: wavtext.Waveform(
+            (0.1 * generator.standard_normal(int(seconds * 22_050))).astype(np.float32), 22_050
+        )
+        for seconds in (10.0, 1.1)
+    }
+    wide = (0.1 * generator.standard_normal(480_000)).astype(np.float32)
+    models = {}
+    for precision in ("f32", "bf16"):
+        models[precision] = wavtext.load_model("compact")
+        models[precision].__dict__["_audio_graph"] = Graph(model.folder / "audio.onnx", precision)
+    times: dict[str, list[float]] = {}
+
+    def clock(name: str, work, repeat: int) -> None:
+        work()
+        begin = time.process_time()
+        for _ in range(repeat):
+            work()
+        times.setdefault(name, []).append((time.process_time() - begin) / repeat)
+
+    for _ in range(rounds):
+        clock("clap 10 s", lambda: peer(wide), 2)
+        for precision, each in models.items():
+            for seconds, sound in sounds.items():
+                clock(f"{precision} {seconds:g} s", lambda e=each, s=sound: e.embed_audio([s]), 10)
+        clock("text", lambda: model.embed_text(["a small dog barking far away"]), 20)
+    base = np.array(times["clap 10 s"])
+    report: dict[str, object] = {}
+    for precision in models:
+        ten = np.array(times[f"{precision} 10 s"])
+        report[precision] = {
+            "times real time per core": summary(10.0 / ten),
+            "ratio to transformers": summary(base / ten),
+            "1.1 s clips a second": summary(1 / np.array(times[f"{precision} 1.1 s"])),
+        }
+    report["text query, ms"] = summary(1e3 * np.array(times["text"]))
+    return report
+
+
+def calm(model: wavtext.Model, paths: list[Path]) -> dict[str, object]:
+    sounds, clean = [], []
+    for path in paths:
+        try:
+            sound = load_audio(path, duration=20.0)
+            clean.append(model.embed_audio([sound])[0])
+            sounds.append(sound)
+        except wavtext.WavtextError:
+            continue
+    base = np.stack(clean)
+    spoil = {
+        "1 s of silence before": lambda s: robustness.lead_in(s, 1.0),
+        "+12 dB": lambda s: robustness.gain(s, 12.0),
+        "-12 dB": lambda s: robustness.gain(s, -12.0),
+        "MP3 64 kbit/s": lambda s: robustness.mp3(s, 64_000),
+        "16 kHz": lambda s: robustness.resampled(s, 16_000),
+    }
+    report: dict[str, object] = {"clips": len(base)}
+    for name, change in spoil.items():
+        other = np.stack([model.embed_audio([change(sound)])[0] for sound in sounds])
+        cosine = (other * base).sum(1)
+        score = other @ base.T
+        own = score[np.arange(len(base)), np.arange(len(base))]
+        first = (score > own[:, None] + 1e-6).sum(1) == 0
+        report[name] = {
+            "cosine median": round(float(np.median(cosine)), 4),
+            "cosine 5th percentile": round(float(np.percentile(cosine, 5)), 4),
+            "finds itself first": round(float(first.mean()), 4),
+        }
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sounds", type=Path, default=Path("demo"))
+    parser.add_argument("--clips", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    runtime.num_cores = lambda: 1
+    model = wavtext.load_model()
+    paths = sorted(p for p in arguments.sounds.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    paths = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[: arguments.clips]]
+    report = machine() | {
+        "model": model.identity,
+        "bytes": sum(path.stat().st_size for path in model.folder.iterdir()),
+        "speed": speed(model, arguments.rounds),
+        "calm": calm(model, paths),
+    }
+    print(json.dumps(report, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
