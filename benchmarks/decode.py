@@ -24,7 +24,7 @@ import av
 import numpy as np
 import soundfile
 import soxr
-from front_end import machine
+from machine import machine
 
 from wavtext.audio.pyav_reader import PyavReader
 from wavtext.audio.readers import CannotReadError, SoundFileReader
