@@ -51,7 +51,11 @@ async def failures(services: Shared) -> Json:
     return Json({"failures": [{"name": each.path.name, "reason": each.reason} for each in listed]})
 
 
-@router.get("/api/map", response_model=MapResponse)
+@router.get(
+    "/api/map",
+    response_model=MapResponse,
+    responses={202: {"model": MapResponse, "description": "It is being made."}},
+)
 async def library_map(services: Shared) -> Json:
     """Clips on a plane; ask again while its state is 'computing'."""
     found = await services.quick(services.map.get)
