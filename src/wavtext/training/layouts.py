@@ -121,11 +121,10 @@ def logit_scale(layout: Layout, name: str) -> nn.Parameter:
 
 
 def num_attention_heads(dim: int) -> int:
-    """Heads 64 wide where the width allows it; else 12, the number in every base model; else 1."""
-    for heads in (dim // HEAD_WIDTH, 12, 8, 4, 2):
-        if heads and dim % heads == 0 and (heads * HEAD_WIDTH == dim or dim % HEAD_WIDTH):
-            return heads
-    return 1
+    """Heads 64 wide where the width allows it; else 12, as many as every base model has; else fewer."""
+    if dim % HEAD_WIDTH == 0:
+        return dim // HEAD_WIDTH
+    return next(heads for heads in (12, 8, 4, 2, 1) if dim % heads == 0)
 
 
 def _bert(layout: Layout, prefix: str, num_heads: int | None, *, pooler: bool) -> nn.Module:
