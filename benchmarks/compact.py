@@ -2,11 +2,14 @@
 
     python benchmarks/compact.py [--sounds DIR] [--rounds 5] [--json FILE]
 
-Size: the folder in the package.  Speed: from decoded waveform to embedding on one core, for 10 s and 1.1 s clips, in both
-precisions, against transformers' ClapModel + ClapFeatureExtractor (laion/clap-htsat-unfused's architecture, random
-weights, float32, one thread) in alternating rounds.  Calm: cosine of a spoilt clip to the clean one, and how often the
-spoilt clip finds its own clean clip first.  Needs wavtext[train] for the comparison.
+Size: the folder in the package.  Speed: from decoded waveform to embedding on one core, for 10 s
+and 1.1 s clips, in both precisions, against transformers' ClapModel + ClapFeatureExtractor
+(laion/clap-htsat-unfused's architecture, random weights, float32, one thread) in alternating
+rounds.  Calm: cosine of a spoilt clip to the clean one, and how often the spoilt clip finds its
+own clean clip first.  Needs wavtext[train] for the comparison.
 """
+
+# ruff: noqa: E402
 
 import argparse
 import json

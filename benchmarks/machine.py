@@ -1,4 +1,4 @@
-"""What every benchmark prints beside its figures: the machine, the commit, medians with intervals."""
+"""What every benchmark prints beside its figures: machine, commit, medians, intervals."""
 
 import platform
 import subprocess

@@ -2,8 +2,9 @@
 
     python benchmarks/runtime.py [--sounds DIR] [--rounds 5]
 
-One thread each, alternating rounds, CPU seconds.  For each runtime and precision: windows a second, times real time,
-cosine to ONNX Runtime's float32, and how much the top ten of real queries overlaps with float32's.
+One thread each, alternating rounds, CPU seconds.  For each runtime and precision: windows a
+second, times real time, cosine to ONNX Runtime's float32, and how much the top ten of real queries
+overlaps with float32's.
 """
 
 import argparse
@@ -54,7 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sounds", type=Path, default=Path("demo"))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--limit", type=int, default=150, help="sounds for the cosine and the overlap")
+    parser.add_argument(
+        "--limit", type=int, default=150, help="sounds for the cosine and the overlap"
+    )
     arguments = parser.parse_args()
     model = wavtext.load_model()
     graph = model.folder / "audio.onnx"

@@ -15,5 +15,7 @@ def shared() -> Path:
     """The developers' folder of real sounds, captions and references; the test skips without it."""
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not (folder / "corpus").is_dir():
-        pytest.skip("needs ../shared (the developers' corpus, captions and references), absent here")
+        pytest.skip(
+            "needs ../shared (the developers' corpus, captions and references), absent here"
+        )
     return folder

@@ -1,4 +1,4 @@
-"""Frozen dataclasses <-> TOML.  A file -> settings that were checked once; the same settings -> a file.
+"""Frozen dataclasses <-> TOML.  A file -> settings that were checked once, and back.
 
 Unknown keys and wrong types are errors that name the file, the table and the nearest known key.
 """
@@ -71,7 +71,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], *, where: str, table: str
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain values of a dataclass, ready for TOML: paths as text, tuples as lists, None left out."""
+    """Plain values of a dataclass for TOML: paths as text, tuples as lists, None left out."""
     return cast(dict[str, Any], _plain(asdict(config)))
 
 

@@ -13,7 +13,13 @@ from wavtext.model.folder import AudioGraphConfig, ModelConfig, TextGraphConfig
 from wavtext.training.compact import FRONT_END
 from wavtext.training.export import write_model_folder
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"a dog barking rain on roof bell the of far away".split()]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    *["a", "dog", "barking", "rain", "on", "roof", "bell", "the", "of", "far", "away"],
+]
 
 
 class TinyAudio(nn.Module):

@@ -22,7 +22,9 @@ class Sentence(nn.Module):
         return self.out(torch.relu(self.table(input_ids)).mean(1))
 
 
-@pytest.mark.parametrize(("storage", "share", "cosine"), [("f16", 0.6, 0.99999), ("int8", 0.4, 0.999)])
+@pytest.mark.parametrize(
+    ("storage", "share", "cosine"), [("f16", 0.6, 0.99999), ("int8", 0.4, 0.999)]
+)
 def test_smaller_storage_keeps_the_embedding(
     tmp_path: Path, storage: str, share: float, cosine: float
 ):

@@ -38,7 +38,10 @@ def test_graphs_compute_what_torch_computes(tiny: Model, tiny_modules, tone: np.
 
 
 def test_an_embedding_is_the_same_whatever_the_batch_and_the_order(tiny: Model, tone: np.ndarray):
-    sounds = [Waveform(tone[i * 9000 : i * 9000 + n], 22_050) for i, n in enumerate((9000, 60_000, 30_000))]
+    sounds = [
+        Waveform(tone[i * 9000 : i * 9000 + n], 22_050)
+        for i, n in enumerate((9000, 60_000, 30_000))
+    ]
     together = tiny.embed_audio(sounds)
     alone = np.concatenate([tiny.embed_audio([sound]) for sound in sounds])
     backwards = tiny.embed_audio(sounds[::-1])[::-1]
@@ -75,7 +78,9 @@ def test_windows_lie_in_the_clip_and_their_mean_is_the_clip_s_embedding(
 def test_a_file_and_its_waveform_have_one_embedding(tiny: Model, tone: np.ndarray, tmp_path: Path):
     soundfile.write(tmp_path / "tone.wav", tone, 22_050, subtype="FLOAT")
     np.testing.assert_allclose(
-        tiny.embed_audio([tmp_path / "tone.wav"]), tiny.embed_audio([Waveform(tone, 22_050)]), atol=1e-5
+        tiny.embed_audio([tmp_path / "tone.wav"]),
+        tiny.embed_audio([Waveform(tone, 22_050)]),
+        atol=1e-5,
     )
 
 

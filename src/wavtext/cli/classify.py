@@ -1,4 +1,4 @@
-"""`wavtext classify FILE --labels "dog, rain"`: which of a few names fits a sound, without training."""
+"""`wavtext classify FILE --labels "dog, rain"`: which of a few names fits a sound."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,9 @@ import click
 
 
 @click.command(short_help="Say which of a few names fits a sound.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
+)
 @click.option("--labels", required=True, metavar="NAMES", help='Names, with commas: "dog, rain".')
 @click.option("--model", default="compact", show_default=True, metavar="NAME")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
@@ -35,5 +37,7 @@ def classify(files: tuple[Path, ...], labels: str, model: str, as_json: bool) ->
             ranked = "  ".join(f"{share.caption} {share.score:.0%}" for share in shares[:5])
             click.echo(f"{file}: {ranked}")
     if failed:
-        click.echo(f"{len(files) - failed} of {len(files)} files classified; {failed} failed.", err=True)
+        click.echo(
+            f"{len(files) - failed} of {len(files)} files classified; {failed} failed.", err=True
+        )
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""The `wavtext` command: a table of lazily loaded subcommands, and what a user sees when one fails."""
+"""The `wavtext` command: a table of subcommands, and what a user sees when one fails."""
 
 import os
 import sys
@@ -11,7 +11,8 @@ import click
 from wavtext import __version__
 from wavtext.errors import WavtextError
 
-# Command -> (where it lives, its line in --help).  A test compares each line with the command's own.
+# Command -> (where it lives, its line in --help).  A test compares each line with the command's
+# own.
 COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("wavtext.cli.index:index", "Make a folder of sounds searchable."),
     "search": ("wavtext.cli.search:search", "Find sounds by describing them."),
@@ -77,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. What was finished is kept; run the command again to go on.", err=True)
+        click.echo(
+            "Interrupted. What was finished is kept; run the command again to go on.", err=True
+        )
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

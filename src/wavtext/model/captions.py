@@ -14,8 +14,8 @@ def read_captions(captions: Sequence[str] | Path | str) -> list[str]:
     """Distinct captions in their order.
 
     Args:
-        captions: The captions themselves; or the path of a text file with one caption a line, or of a JSON-lines
-            manifest whose rows have "captions" (a list) or "caption".
+        captions: The captions themselves; or the path of a text file with one caption a line, or
+            of a JSON-lines manifest whose rows have "captions" (a list) or "caption".
 
     Raises:
         ManifestError: The file cannot be read, or there is no caption.

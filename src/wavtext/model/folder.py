@@ -1,8 +1,8 @@
 """A model folder: what is in it, how it is read, and what makes it this model and no other.
 
     compact/
-    ├── model.toml       front end, windows, dimensions, licence, provenance (this file's ModelConfig)
-    ├── audio.onnx       log_mel (1, frames, mels) in dB -> embedding (1, dim)
+    ├── model.toml       front end, windows, dimensions, licence, provenance (this file's
+    ModelConfig) ├── audio.onnx       log_mel (1, frames, mels) in dB -> embedding (1, dim)
     ├── text.onnx        input_ids (1, tokens) -> embedding (1, dim)
     ├── tokenizer.json   text -> token ids
     └── card.md          data, licences, numbers, limits
@@ -112,7 +112,8 @@ def files_of(config: ModelConfig) -> list[str]:
 def identity(folder: Path, config: ModelConfig) -> str:
     """Hex digest of the graphs, the tokenizer and the settings that change an embedding.
 
-    The name, the licence, the card and the provenance are no part of it; neither is the logit scale.
+    The name, the licence, the card and the provenance are no part of it; neither is the logit
+    scale.
     """
     settings = to_dict(config)
     for name in ("name", "logit_scale", "license", "description", "provenance"):

@@ -1,7 +1,7 @@
 """A model: sounds and sentences -> embeddings of length 1 in one space, without torch.
 
-    model = wavtext.load_model()
-    model.embed_text(["a dog barking", "rain"]) @ model.embed_audio(["dog.wav"]).T
+model = wavtext.load_model()
+model.embed_text(["a dog barking", "rain"]) @ model.embed_audio(["dog.wav"]).T
 """
 
 import threading
@@ -72,9 +72,9 @@ def load_model(name: str | Path = "compact") -> "Model":
 class Model:
     """A model folder, loaded.  Graphs are read on first use; embedding is thread-safe.
 
-    Every embedding has length 1 and depends on its own input alone: not on the batch, the order or the number of
-    threads.  `audio` runs in bfloat16 where the CPU has it (`precision` in model.toml), which moves embeddings by
-    a cosine of less than 0.005 between kinds of CPU.
+    Every embedding has length 1 and depends on its own input alone: not on the batch, the order or
+    the number of threads.  `audio` runs in bfloat16 where the CPU has it (`precision` in
+    model.toml), which moves embeddings by a cosine of less than 0.005 between kinds of CPU.
 
     Args:
         folder: A model folder (wavtext.model.folder).
@@ -109,7 +109,9 @@ class Model:
         settings = self.config.text
         for i, text in enumerate(texts):
             if not text.strip():
-                raise ModelError(f"text {i + 1} of {len(texts)} is empty.", help="Describe a sound.")
+                raise ModelError(
+                    f"text {i + 1} of {len(texts)} is empty.", help="Describe a sound."
+                )
         tokens: list[np.ndarray] = []
         for text in texts:
             encoded = self._tokenizer.encode(f"{settings.prefix}{text.strip()}{settings.suffix}")
@@ -144,12 +146,11 @@ class Model:
                 batch = []
         yield from self._embed_batch(batch)
 
-    def cut(
-        self, sound: Sound
-    ) -> Iterator[tuple[float, float, Float[np.ndarray, "frames mels"]]]:
-        """Decode a sound and cut it into windows: (start in s, end in s, log-mel in dB), one by one.
+    def cut(self, sound: Sound) -> Iterator[tuple[float, float, Float[np.ndarray, "frames mels"]]]:
+        """Decode a sound and cut it: windows of (start in s, end in s, log-mel in dB), one by one.
 
-        This is the half of the work that needs no model graph, for indexers that decode in parallel.
+        This is the half of the work that needs no model graph, for indexers that decode in
+        parallel.
         """
         rate = self.sample_rate
         if isinstance(sound, Waveform):
@@ -171,7 +172,9 @@ class Model:
     def describe(
         self, sound: Sound, captions: Sequence[str] | Path | str, limit: int | None = 5
     ) -> list[CaptionScore]:
-        """The captions that fit a sound best (audio-to-text retrieval, Deshmukh et al. 2022, section 3.2).
+        """The captions that fit a sound best: audio-to-text retrieval.
+
+        Source: Deshmukh et al. 2022, section 3.2.
 
         Args:
             sound: A file or a waveform.

@@ -1,8 +1,8 @@
-"""Run an ONNX graph on the CPU.  array (1, ...) -> embedding (dim,)
+"""Run an ONNX graph on the CPU.  array (1, ...) -> embedding (dim,).
 
-OpenVINO, chosen by benchmarks/runtime.py (docs/decisions/0002-runtime.md).  Each input is a request of its own on
-one thread; cores work on different inputs.  So an embedding cannot depend on the batch it came in, on the order,
-or on how many threads the machine has.
+OpenVINO, chosen by benchmarks/runtime.py (docs/decisions/0002-runtime.md).  Each input is a
+request of its own on one thread; cores work on different inputs.  So an embedding cannot depend on
+the batch it came in, on the order, or on how many threads the machine has.
 """
 
 import os
@@ -44,8 +44,8 @@ class Graph:
     Args:
         path: The .onnx file.
         precision: "auto" takes bfloat16 where the CPU has instructions for it.
-        dynamic: Whether the second axis differs from call to call (tokens); otherwise each length that occurs is
-            compiled for itself, which runs faster.
+        dynamic: Whether the second axis differs from call to call (tokens); otherwise each length
+            that occurs is compiled for itself, which runs faster.
 
     Thread-safe.
     """

@@ -1,7 +1,8 @@
 """Embeddings of long lists of captions, kept between runs in the user's cache folder.
 
-A bank of a thousand captions takes seconds to embed; the second `wavtext describe` should not.  The file's name holds
-the model's identity and the captions' hash, so it can never be the wrong one; a damaged or unwritable one is ignored.
+A bank of a thousand captions takes seconds to embed; the second `wavtext describe` should not.
+The file's name holds the model's identity and the captions' hash, so it can never be the wrong
+one; a damaged or unwritable one is ignored.
 """
 
 import hashlib

@@ -1,12 +1,13 @@
-"""The compact model's towers.  log-mel or token ids -> representation, in torch, for training and export.
+"""The compact model's towers, in torch.  log-mel or token ids -> representation.
 
-Audio: the convolutional network of aiSFX (Ma and Lerch, ISMIR 2022; CC BY 4.0), changed for speed and calm, and
-one small transformer layer over its time steps, so that the paper's complement of convolution and attention
-(Deshmukh et al. 2022, eq. 5) holds at this size too.  Text: a BERT-shaped sentence encoder (MiniLM), mean-pooled.
+Audio: the convolutional network of aiSFX (Ma and Lerch, ISMIR 2022; CC BY 4.0), changed for speed
+and calm, and one small transformer layer over its time steps, so that the paper's complement of
+convolution and attention (Deshmukh et al. 2022, eq. 5) holds at this size too.  Text: a
+BERT-shaped sentence encoder (MiniLM), mean-pooled.
 """
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 
 from wavtext.audio.log_mel import LogMelConfig
 
-# aiSFX hears 96 HTK bands up to 22,050 Hz in frames of 46 ms.  The lowest 72 of them end at 8.9 kHz, so half its
-# sample rate, window and hop give the same bands and the same frames at three quarters of the cost.
+# aiSFX hears 96 HTK bands up to 22,050 Hz in frames of 46 ms.  The lowest 72 of them end at 8.9
+# kHz, so half its sample rate, window and hop give the same bands and the same frames at three
+# quarters of the cost.
 FRONT_END = LogMelConfig(
     sample_rate=22_050,
     win_length=1024,
@@ -32,7 +34,7 @@ DYNAMIC_RANGE = PEAK_LEVEL * DECIBELS_PER_UNIT  # dB kept below the loudest cell
 
 
 class ConvBlock(nn.Module):
-    """Two 3 x 3 convolutions, each with batch norm and ReLU.  (batch, in, t, f) -> (batch, out, t, f)."""
+    """Two 3 x 3 convolutions with batch norm and ReLU: (batch, in, t, f) -> (batch, out, t, f)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -48,9 +50,10 @@ class ConvBlock(nn.Module):
 
 
 class TimeAttention(nn.Module):
-    """One pre-norm transformer layer over time steps, added to its input.  (batch, time, dim) -> the same.
+    """One pre-norm transformer layer over time steps.  (batch, time, dim) -> the same.
 
-    Its last weights begin at zero, so that a network with the layer begins as the network without it.
+    Its last weights begin at zero, so that a network with the layer begins as the network without
+    it.
     """
 
     def __init__(self, dim: int, inner: int = 256, heads: int = 4) -> None:
@@ -77,9 +80,9 @@ class TimeAttention(nn.Module):
 class CompactAudioEncoder(nn.Module):
     """Log-mel (batch, frames, 72) in dB -> representation (batch, 1024).
 
-    Differs from aiSFX: 72 of its 96 bands; the level is taken from the window's loudest cell, so that gain cancels
-    out; a learnt weighting of frequencies begins as their mean; mean over time beside the maximum; a transformer
-    layer before the pooling.
+    Differs from aiSFX: 72 of its 96 bands; the level is taken from the window's loudest cell, so
+    that gain cancels out; a learnt weighting of frequencies begins as their mean; mean over time
+    beside the maximum; a transformer layer before the pooling.
 
     Args:
         widths: Channels of the four blocks.
@@ -104,7 +107,7 @@ class CompactAudioEncoder(nn.Module):
         return self.tail(self.stem(log_mel))
 
     def stem(self, log_mel: Tensor) -> Tensor:
-        """The first three blocks: (batch, frames, mels) in dB -> (batch, 256, frames / 8, mels / 8)."""
+        """Three blocks: (batch, frames, mels) in dB -> (batch, 256, frames / 8, mels / 8)."""
         x = level(log_mel).unsqueeze(1)  # (batch, 1, frames, mels)
         for block in (self.conv_block1, self.conv_block2, self.conv_block3):
             x = F.max_pool2d(block(x), 2)
@@ -119,7 +122,7 @@ class CompactAudioEncoder(nn.Module):
         return torch.einsum("bctf,cf->btc", self.conv_block4(x), self.frequency)
 
     def pool(self, steps: Tensor) -> Tensor:
-        """Attention over time, then the maximum and the mean: (batch, time, 512) -> (batch, dim)."""
+        """Attention over time, then maximum and mean: (batch, time, 512) -> (batch, dim)."""
         steps = self.attention(steps)
         return torch.cat([steps.amax(1), steps.mean(1)], dim=1)
 
@@ -140,7 +143,8 @@ class CompactAudioEncoder(nn.Module):
 def level(log_mel: Tensor) -> Tensor:
     """Put the loudest cell of each window at PEAK_LEVEL and cut DYNAMIC_RANGE below it.
 
-    (batch, frames, mels) in dB -> the same in units of 94.6 dB: adding a gain to the sound changes nothing.
+    (batch, frames, mels) in dB -> the same in units of 94.6 dB: adding a gain to the sound changes
+    nothing.
     """
     peak = log_mel.amax(dim=(1, 2), keepdim=True)
     return PEAK_LEVEL + torch.clamp(log_mel - peak, min=-DYNAMIC_RANGE, max=0.0) / DECIBELS_PER_UNIT
@@ -169,7 +173,7 @@ class Projection(nn.Module):
 
 
 class SentenceEncoder(nn.Module):
-    """A BERT encoder, mean-pooled.  Token ids (batch, tokens) and mask -> representation (batch, dim).
+    """A BERT encoder, mean-pooled.  Token ids and mask (batch, tokens) -> (batch, dim).
 
     Args:
         bert: A transformers BertModel without its pooler.
@@ -178,7 +182,7 @@ class SentenceEncoder(nn.Module):
     def __init__(self, bert: nn.Module) -> None:
         super().__init__()
         self.bert = bert
-        self.dim = int(cast(int, bert.config.hidden_size))
+        self.dim = int(cast(Any, bert).config.hidden_size)
 
     def forward(
         self, input_ids: Int[Tensor, "batch tokens"], attention_mask: Int[Tensor, "batch tokens"]

@@ -1,7 +1,8 @@
 """Torch modules -> a model folder that runs without torch (wavtext.model.folder).
 
-Weights may be stored smaller than float32: half precision, or 8-bit integers with a scale for each output channel
-(for each row of an embedding table).  The arithmetic stays float32; what that costs is measured on export.
+Weights may be stored smaller than float32: half precision, or 8-bit integers with a scale for each
+output channel (for each row of an embedding table).  The arithmetic stays float32; what that costs
+is measured on export.
 """
 
 import logging
@@ -48,7 +49,8 @@ def write_model_folder(
         folder: Where; must not exist, be empty, or be a model folder, which is replaced.
         config: What model.toml says.
         audio: log_mel (1, frames, mels) in dB -> (1, dim).
-        audio_frames: An example's number of frames; other lengths run too where the module allows them.
+        audio_frames: An example's number of frames; other lengths run too where the module allows
+            them.
         audio_storage: How audio weights are stored.
         text: input_ids (1, tokens) -> (1, dim).
         text_storage: How text weights are stored.
@@ -96,7 +98,8 @@ def write_model_folder(
 def export_onnx(module: nn.Module, example: Tensor, path: Path, *, name: str, axis: str) -> None:
     """Trace `module(example)` into an ONNX file whose second axis is free.
 
-    A module that only works at the example's length (HTSAT's 1024 frames) is exported at that length.
+    A module that only works at the example's length (HTSAT's 1024 frames) is exported at that
+    length.
     """
     module = module.eval()
     parameter = next(iter(module.parameters()), None)
@@ -116,8 +119,8 @@ def export_onnx(module: nn.Module, example: Tensor, path: Path, *, name: str, ax
 def shrink(path: Path, storage: Storage) -> None:
     """Store the weights of an ONNX file smaller, in place.
 
-    "f16": half precision.  "int8": matrices and embedding tables in 8 bits, symmetric, one scale for each output
-    channel or row; the rest in half precision.
+    "f16": half precision.  "int8": matrices and embedding tables in 8 bits, symmetric, one scale
+    for each output channel or row; the rest in half precision.
     """
     if storage == "f32":
         return
@@ -176,7 +179,7 @@ def _takes_matrix(node: onnx.NodeProto) -> bool:
 
 
 def _scale_axis(node: onnx.NodeProto, name: str) -> int:
-    """The axis of the output channels: rows of a table, columns of a matrix (rows of a transposed one)."""
+    """The axis of the output channels: a table's rows, a matrix's columns (rows if transposed)."""
     if node.op_type == "Gather":
         return 0
     transposed = any(a.name == "transB" and a.i for a in node.attribute)
