@@ -3,7 +3,8 @@
     python experiments/compact/assemble.py --fit runs/compact/tuned --crops runs/compact/crops \
         --ingredients runs/compact/ingredients --out src/wavtext/model/compact
 
-The card's numbers come from report.py, which measures the folder afterwards and writes them into card.md.
+The card's numbers come from report.py, which measures the folder afterwards and writes them into
+card.md.
 """
 
 import argparse

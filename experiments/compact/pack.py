@@ -1,9 +1,11 @@
 """Prepared folders -> one folder for training, small enough to travel.
 
-    python experiments/compact/pack.py runs/compact/corpus runs/compact/extra --out runs/compact/packed
+    python experiments/compact/pack.py runs/compact/corpus runs/compact/extra --out
+    runs/compact/packed
 
-Assigns splits (split.py), drops training clips that look like held-out ones, and packs the teacher's view:
-scores as the square root in 8 bits, representations as 256 whitened principal components in 8 bits.
+Assigns splits (split.py), drops training clips that look like held-out ones, and packs the
+teacher's view: scores as the square root in 8 bits, representations as 256 whitened principal
+components in 8 bits.
 """
 
 import argparse

@@ -1,10 +1,11 @@
 """Sounds -> log-mels and the teacher's view of them, packed for a machine with a GPU.
 
-    python experiments/compact/prepare.py --index ../shared/corpus/index.csv --out runs/compact/corpus
+    python experiments/compact/prepare.py --index ../shared/corpus/index.csv --out
+    runs/compact/corpus
 
 Writes mel.npy (frames, 72) uint8 in steps of 0.55 dB from -100 dB, yamnet scores (patches, 521) and
-representations (patches, 1024) as float16, one patch each 0.48 s, and clips.json (offsets, titles, group, licence).
-YAMNet (Apache-2.0) is a teacher only: nothing of it is shipped.
+representations (patches, 1024) as float16, one patch each 0.48 s, and clips.json (offsets, titles,
+group, licence). YAMNet (Apache-2.0) is a teacher only: nothing of it is shipped.
 """
 
 import argparse

@@ -1,10 +1,13 @@
-"""Measure the model folder in the package on held-out sounds, beside the teacher, and write its card.
+"""Measure the model folder in the package on held-out sounds, beside the teacher, and write its
+card.
 
-    python experiments/compact/report.py --packed runs/compact/packed --roots ../shared/corpus runs/extra \
-        --ingredients runs/compact/ingredients --prepared runs/compact/corpus runs/compact/extra --out docs/compact.json
+    python experiments/compact/report.py --packed runs/compact/packed --roots ../shared/corpus
+    runs/extra \
+        --ingredients runs/compact/ingredients --prepared runs/compact/corpus runs/compact/extra
+        --out docs/compact.json
 
-Everything goes through wavtext.load_model and sound files, as a user's sounds do.  Intervals are 95 % bootstraps over
-groups (families of recordings), since clips of one group are not independent.
+Everything goes through wavtext.load_model and sound files, as a user's sounds do.  Intervals are
+95 % bootstraps over groups (families of recordings), since clips of one group are not independent.
 """
 
 import argparse
@@ -47,7 +50,8 @@ def interval(values, clusters, statistic, rng):
 
 
 def everyday(score, labels, groups, rng):
-    """Balanced accuracy (plain and with each class's scores standardised), precision@10, mAP, with intervals."""
+    """Balanced accuracy (plain and with each class's scores standardised), precision@10, mAP, with
+    intervals."""
     classes = len(score)
     z = (score - score.mean(1, keepdims=True)) / score.std(1, keepdims=True)
     names, index = np.unique(groups, return_inverse=True)
@@ -81,7 +85,8 @@ def everyday(score, labels, groups, rng):
 
 
 def bridge(scores, query_features, phrase_features):
-    """The teacher's label scores, asked by the softmax of text similarities to the labels (tau = 0.05)."""
+    """The teacher's label scores, asked by the softmax of text similarities to the labels (tau =
+    0.05)."""
     similarity = F.normalize(query_features, dim=-1) @ F.normalize(phrase_features, dim=-1).T
     return (torch.softmax(similarity / 0.05, 1) @ scores.T).numpy()
 

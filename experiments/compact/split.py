@@ -1,8 +1,9 @@
 """Who trains, who tunes, who tests: one rule for every script of the compact model.
 
 test        every clip whose group's hash falls in one fifth, whatever its licence: reported once.
-validation  of the rest: one tenth of the groups, and every clip whose licence is not clear: chooses between recipes.
-train       the rest: clear licences only, none of the demo's packages, no near-duplicate of a held-out sound.
+validation  of the rest: one tenth of the groups, and every clip whose licence is not clear:
+chooses between recipes. train       the rest: clear licences only, none of the demo's packages, no
+near-duplicate of a held-out sound.
 """
 
 import zlib
@@ -26,7 +27,8 @@ def split_of(clip: Mapping[str, str]) -> str:
 
 
 def signature(mel: np.ndarray) -> np.ndarray:
-    """(frames, 72) uint8 -> (288,) float32 of length 1: 16 stretches of time by 18 of frequency, level removed."""
+    """(frames, 72) uint8 -> (288,) float32 of length 1: 16 stretches of time by 18 of frequency,
+    level removed."""
     edges = np.linspace(0, len(mel), 17).astype(int)
     rows = [mel[a : max(b, a + 1)].mean(0) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     grid = np.stack(rows).reshape(16, 18, 4).mean(2)

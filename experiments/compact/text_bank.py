@@ -1,4 +1,5 @@
-"""The language side's ingredients: MiniLM as it comes, the bank of phrases, the captions of clips."""
+"""The language side's ingredients: MiniLM as it comes, the bank of phrases, the captions of
+clips."""
 
 import json
 from pathlib import Path
@@ -36,7 +37,8 @@ def captions_of(clip) -> list[str]:
 
 @torch.no_grad()
 def plain_features(bert, tokenizer, texts, batch=128) -> torch.Tensor:
-    """(texts, 384): mean-pooled, not normalised; sorted by length inside, so that little is padded."""
+    """(texts, 384): mean-pooled, not normalised; sorted by length inside, so that little is
+    padded."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     out = torch.empty(len(texts), bert.config.hidden_size)
     for k in range(0, len(order), batch):

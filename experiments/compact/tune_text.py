@@ -1,10 +1,13 @@
-"""Tune MiniLM on the embeddings of sounds that fit.py's audio tower gives (two CPU cores, ten minutes).
+"""Tune MiniLM on the embeddings of sounds that fit.py's audio tower gives (two CPU cores, ten
+minutes).
 
     python experiments/compact/tune_text.py --fit runs/compact/fit --crops runs/compact/crops \
-        --packed runs/compact/packed --ingredients runs/compact/ingredients --out runs/compact/tuned --steps 300
+        --packed runs/compact/packed --ingredients runs/compact/ingredients --out
+        runs/compact/tuned --steps 300
 
-The sounds stand still, so that batches of a thousand of them cost nothing; only the text tower and its projection move.
-Losses as in fit.py: captions, and the bank of phrases against the teacher's scores.
+The sounds stand still, so that batches of a thousand of them cost nothing; only the text tower and
+its projection move. Losses as in fit.py: captions, and the bank of phrases against the teacher's
+scores.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""What a compact model is worth on held-out sounds: titles, everyday classes, calm.  Used while training."""
+"""What a compact model is worth on held-out sounds: titles, everyday classes, calm.  Used while
+training."""
 
 import numpy as np
 import torch
@@ -7,7 +8,8 @@ from everyday import everyday_class
 
 
 def jobs_of(clips):
-    """The windows of packed clips: {frames: [(clip's number, rows of mel)]}, as wavtext.audio.windows lays them."""
+    """The windows of packed clips: {frames: [(clip's number, rows of mel)]}, as
+    wavtext.audio.windows lays them."""
     jobs = {54: [], 108: [], 216: []}
     for j, clip in enumerate(clips):
         begin, length = clip["frames"]
