@@ -13,7 +13,6 @@ import asyncio
 import itertools
 import json
 import os
-import platform
 import random
 import re
 import shutil
@@ -26,24 +25,24 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+from machine import machine
 
 from wavtext.library.library import LIBRARY_FILE, SoundLibrary
 from wavtext.library.store import ClipRecord, Store
 
 HOW = (
-    "soft loud distant close muffled sharp low high dry wet slow quick heavy light metallic "
-    "wooden hollow bright dark rough smooth short long steady"
-).split()
+    "soft|loud|distant|close|muffled|sharp|low|high|dry|wet|slow|quick|heavy|light|metallic|wooden|"
+    "hollow|bright|dark|rough|smooth|short|long|steady"
+)
 WHAT = (
-    "rain|wind|thunder|footsteps|door|dog barking|cat|crow|owl|engine|train|bell|glass "
-    "breaking|water pouring|fire|crowd|applause|whistle|siren|saw|hammer|typing|clock|drum|"
-    "explosion|splash|waves|bird song|horse|frog|bee|keys"
-).split("|")
+    "rain|wind|thunder|footsteps|door|dog barking|cat|crow|owl|engine|train|bell|glass breaking|"
+    "water pouring|fire|crowd|applause|whistle|siren|saw|hammer|typing|clock|drum|explosion|splash|"
+    "waves|bird song|horse|frog|bee|keys"
+)
 WHERE = (
-    "in a hall|on a tin roof|far away|in a forest|at night|in the street|under water|in a "
-    "small room|on gravel|by the sea|through a wall|in a cave|on wood|with an echo|in a car|"
-    "on a farm"
-).split("|")
+    "in a hall|on a tin roof|far away|in a forest|at night|in the street|under water|in a small "
+    "room|on gravel|by the sea|through a wall|in a cave|on wood|with an echo|in a car|on a farm"
+)
 WINDOWS_OF_A_CLIP = 5
 
 
@@ -74,8 +73,7 @@ def main() -> None:
         "model": model,
         "cores": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],
-        "machine": platform.processor() or platform.machine(),
-        "commit": commit(),
+        **machine(),
     }
     print(json.dumps(found))
 
@@ -85,6 +83,7 @@ def make_library(folder: Path, num_windows: int) -> str:
     model = SoundLibrary.open(folder, model="compact").model
     rng = np.random.default_rng(0)
     words = random.Random(1)
+    how, what, where = (each.split("|") for each in (HOW, WHAT, WHERE))
     path = folder / LIBRARY_FILE
     path.parent.mkdir()
     spans = np.array([(5.0 * i, 5.0 * i + 5.0) for i in range(WINDOWS_OF_A_CLIP)], np.float32)
@@ -95,7 +94,7 @@ def make_library(folder: Path, num_windows: int) -> str:
         for i in range(num_windows // WINDOWS_OF_A_CLIP):
             vectors = rng.normal(size=(WINDOWS_OF_A_CLIP, model.dim)).astype(np.float32)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            name = f"{words.choice(WHERE)}/{words.choice(HOW)} {words.choice(WHAT)} {i}.wav"
+            name = f"{words.choice(where)}/{words.choice(how)} {words.choice(what)} {i}.wav"
             record = ClipRecord(
                 path=name,
                 size=1000,
@@ -142,7 +141,9 @@ class serving:  # noqa: N801  (a context manager, read as a verb)
 
 def queries(limit: int) -> list[str]:
     """Paths to ask for, shuffled; each query once."""
-    texts = [" ".join(parts) for parts in itertools.product(HOW, WHAT, WHERE)]
+    texts = [
+        " ".join(parts) for parts in itertools.product(*(e.split("|") for e in (HOW, WHAT, WHERE)))
+    ]
     random.Random(2).shuffle(texts)
     return [f"/api/search?q={quote(text)}&limit={limit}" for text in texts]
 
@@ -164,7 +165,7 @@ def asked(address: str) -> int:
 def with_wrk(
     address: str, paths: list[str], connections: int, seconds: int, scratch: Path
 ) -> dict[str, float]:
-    """wrk with one thread; its Lua script gives each request the next path."""
+    """Wrk with one thread; its Lua script gives each request the next path."""
     (scratch / "paths.txt").write_text("\n".join(paths))
     (scratch / "paths.lua").write_text(
         f"""
@@ -232,12 +233,6 @@ def with_asyncio(
         "worst_ms": round(max(times) * 1e3, 2),
         "errors": 0,
     }
-
-
-def commit() -> str:
-    """The repository's commit, short."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_a_description_finds_its_sound(client):
 def test_http_answers_what_python_and_the_command_line_answer(client, sounds, model, monkeypatch):
     over_http = client.get("/api/search", params={"q": "noise", "limit": 4}).json()["results"]
     with SoundLibrary.open(sounds, model=model) as library:
-        in_python = [result.to_dict() for result in library.search("noise", limit=4)]
+        in_python = [result.to_dict() for result in library.search("noise", limit=4, group=True)]
     assert [{k: v for k, v in each.items() if k != "rank"} for each in over_http] == in_python
     monkeypatch.setattr("wavtext.model.model.load_model", lambda name: model)
     from wavtext.cli.search import search

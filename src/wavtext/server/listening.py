@@ -17,6 +17,7 @@ def bind(settings: ServerSettings) -> tuple[socket.socket, ServerSettings]:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
+        listener.listen(1024)  # who comes before the server is ready waits
     except OSError:
         listener.close()
         raise

@@ -8,6 +8,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from wavtext.library.filters import Filters
+from wavtext.library.relevance import nothing_matches
+from wavtext.library.results import SearchResult
 from wavtext.server.problems import Problem
 from wavtext.server.services import Services
 from wavtext.server.uploads import PREFIX
@@ -42,7 +44,7 @@ class SearchQuery(BaseModel):
     licence: str | None = Field(default=None, max_length=100, description="words in the licence")
     tag: list[str] = Field(default=[], max_length=16)
     names: bool = Field(default=True, description="let words in file names and captions count")
-    group: bool = Field(default=False, description="fold clips that sound the same into one")
+    group: bool = Field(default=True, description="fold clips that sound the same into one")
     diversity: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
     explain: bool = Field(default=False, description="give `heat` along time, and `why`")
 
@@ -68,10 +70,16 @@ def search(services: Services, query: SearchQuery) -> dict[str, Any]:
     return {
         "query": text,
         "results": [{"rank": i, **each.to_dict()} for i, each in enumerate(results, 1)],
-        "good_match": None,
+        "good_match": _good_match(results),
         "like": query.like,
         "took_ms": round((time.perf_counter() - started) * 1000, 2),
     }
+
+
+def _good_match(results: list[SearchResult]) -> bool | None:
+    if all(result.relevance is None for result in results):
+        return None
+    return not nothing_matches(results)
 
 
 def _filters(query: SearchQuery) -> Filters:

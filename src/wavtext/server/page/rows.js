@@ -1,7 +1,7 @@
 // A result's row: play, name, outline with the match, length, relevance, what can be done with it.
 
 import { cutAddress, fileAddress } from "./api.js";
-import { clock, el, icon, length, names, playIcons, relevance, showPlaying } from "./dom.js";
+import { clock, count, el, icon, length, names, playIcons, relevance, showPlaying } from "./dom.js";
 import { drawWave, outlineOf } from "./waveform.js";
 
 const seen = new IntersectionObserver((entries) => {
@@ -37,7 +37,7 @@ export class Row {
       } },
     this.play,
     el("div", { class: "title", title: `${result.path}\nDrag it to a folder or a track.` },
-      el("strong", {}, ...marked(name, result.matched)), el("span", {}, folder)),
+      el("strong", {}, ...marked(name, result.matched)), el("span", {}, folder + copies(result))),
     this.wave,
     el("span", { class: "duration numbers" }, length(result.duration)),
     el("div", { class: "relevance", "data-word": fit.word, title: why(result) },
@@ -138,12 +138,16 @@ function marked(name, words = []) {
       ? el("mark", {}, part) : part));
 }
 
+function copies({ duplicates = [] }) {
+  return duplicates.length ? ` · and ${count(duplicates.length, "copy", "copies")}` : "";
+}
+
 function why(result) {
   const lines = [`Cosine ${result.score.toFixed(3)}`];
   const words = Object.entries(result.why ?? {});
   if (words.length) {
     lines.push(`Carried by ${words.map(([word, share]) => `${word} ${Math.round(share * 100)} %`).join(", ")}`);
   }
-  if (result.duplicates?.length) lines.push(`${result.duplicates.length} more sound the same`);
+  if (result.duplicates?.length) lines.push("These sound the same:", ...result.duplicates);
   return lines.join("\n");
 }
