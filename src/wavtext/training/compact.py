@@ -101,6 +101,12 @@ class CompactAudioEncoder(nn.Module):
         self.frequency = nn.Parameter(torch.full((widths[3], bands), 1.0 / bands))
         self.attention = TimeAttention(widths[3]) if attention else nn.Identity()
         self.dim = 2 * widths[3]
+        self.crop_frames: int | None = None  # it hears all of its input
+
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """The four convolutional blocks, in order."""
+        return self.conv_block1, self.conv_block2, self.conv_block3, self.conv_block4
 
     def forward(self, log_mel: Float[Tensor, "batch frames mels"]) -> Float[Tensor, "batch dim"]:
         """Convolve, weigh frequencies, attend over time, pool."""

@@ -1,4 +1,4 @@
-"""What a training run is made of.  TOML <-> TrainConfig
+"""What a training run is made of.  TOML <-> TrainConfig.
 
 The defaults are the recipe of Deshmukh et al. 2022, section 4.2; where the paper is silent or
 unclear the docstring says what is read, and where a setting switches it.
@@ -15,7 +15,7 @@ from wavtext.training.loss import Duplicates
 from wavtext.training.projection import ProjectionKind
 from wavtext.training.text import Pooling
 
-AudioEncoderName = Literal["cnn14", "htsat", "cnn14+htsat"]
+AudioEncoderName = Literal["cnn14", "htsat", "cnn14+htsat", "compact"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,8 @@ class AudioConfig:
     htsat: HtsatConfig = field(default_factory=HtsatConfig)
     cnn14_weights: Path | None = None  # a PANNs checkpoint; its widths replace the ones above
     htsat_weights: Path | None = None  # an HTSAT checkpoint, the same
+    compact_weights: Path | None = None  # aiSFX's, from experiments/compact/ingredients.py
+    compact_frozen_blocks: int = 3  # of aiSFX's four, where its weights are given
     frozen: bool = False  # train the projection alone
 
     def __post_init__(self) -> None:
@@ -53,7 +55,7 @@ class AudioConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextConfig:
-    """The text tower: a Hugging Face encoder by name or folder, or a small untrained one ("random")."""
+    """The text tower: a Hugging Face encoder by name or folder, or a small untrained one."""
 
     name: str = "roberta-base"
     pooling: Pooling = "cls"
@@ -173,7 +175,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"'{name}' is {value}; it must be 1 or more.")
-        uses_htsat = self.audio.encoder != "cnn14"
+        uses_htsat = "htsat" in self.audio.encoder
         if uses_htsat and self.audio.htsat.n_mels != self.front_end.n_mels:
             raise ConfigError(
                 f"'audio.htsat.n_mels' is {self.audio.htsat.n_mels} and 'front_end.n_mels' "
@@ -187,7 +189,7 @@ class TrainConfig:
 
     def frames(self, duration: float) -> int:
         """Frames of the log-mel of `duration` seconds."""
-        return int(round(duration * self.front_end.sample_rate)) // self.front_end.hop_length + 1
+        return round(duration * self.front_end.sample_rate) // self.front_end.hop_length + 1
 
 
 def _above_zero(name: str, value: float) -> None:
