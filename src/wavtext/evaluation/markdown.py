@@ -12,7 +12,7 @@ def render_markdown(summary: Mapping[str, Any]) -> str:
     """The whole report as Markdown."""
     parts = ["# Evaluation", *data_lines(summary), ""]
     for title, head, rows in tables(summary):
-        parts += [f"## {title}", "", *_table(head, rows), ""]
+        parts += [f"## {title}", "", *table(head, rows), ""]
     parts += ["## Definitions", ""]
     parts += [f"* {name}: {text}." for name, text in summary["definitions"].items()]
     return "\n".join(parts) + "\n"
@@ -167,7 +167,8 @@ def _extras(model: Mapping[str, Any]) -> Iterable[tuple[str, list[str], list[lis
         yield f"Robustness of {model['name']}", head, rows
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
