@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "corpus": ("wavtext.cli.corpus:corpus", "Describe, check and pack collections of clips."),
     "convert": ("wavtext.cli.convert:convert", "Make a model folder of a published checkpoint."),
     "train": ("wavtext.cli.train:train", "Train a model from a manifest of sounds and captions."),
+    "experiment": (
+        "wavtext.cli.experiment:experiment",
+        "Train and score the rows of one of the paper's tables.",
+    ),
 }
 
 
