@@ -50,7 +50,7 @@ NAMES = (
 
 
 def make_tiny_config(**changes: object) -> TrainConfig:
-    """A run of seconds: a CNN of three blocks, one layer of text, no augmentation, no dropout in the text."""
+    """A run of seconds: a CNN of three blocks, one layer of text, no augmentation."""
     settings: dict[str, object] = {
         "epochs": 1,
         "batch_size": 8,
@@ -111,7 +111,7 @@ def write_sounds(folder: Path, *, variants: int = 1, held_out: int = 0, captions
 
 @pytest.fixture(scope="session")
 def eight_sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A manifest of eight sounds, each for training (eight pairs of it) and, as itself, for validation."""
+    """A manifest of eight sounds, for training (eight pairs of each) and for validation."""
     folder = tmp_path_factory.mktemp("eight")
     write_sounds(folder)
     clips = [
@@ -142,7 +142,7 @@ def tiny_config() -> Callable[..., TrainConfig]:
 
 @pytest.fixture(scope="session")
 def make_manifest() -> Callable[..., Path]:
-    """Writes 8 × `variants` sounds for training and 8 × `held_out` for validation; gives their manifest."""
+    """Writes 8 × `variants` sounds for training, 8 × `held_out` for validation; their manifest."""
     return write_sounds
 
 

@@ -1,8 +1,6 @@
 """Checkpoints and runs become model folders that give the same embeddings without torch."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,7 +123,7 @@ def test_an_encoder_becomes_a_folder_without_a_text_side(shared: Path, tmp_path:
 
 
 def test_the_front_end_follows_the_mel_bank_in_the_checkpoint(shared: Path, tmp_path: Path):
-    from wavtext.training.convert import RECIPES, own_front_end
+    from wavtext.training.recipes import RECIPES, own_front_end
 
     values = load_file(shared / "reference" / "cnn14_msclap_44k_tiny.safetensors")
     recipe = RECIPES["msclap-2022"].log_mel
@@ -143,15 +141,17 @@ def test_the_front_end_follows_the_mel_bank_in_the_checkpoint(shared: Path, tmp_
 def test_training_from_the_command_line_ends_in_a_model_folder_that_searches(
     eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: Callable[..., TrainConfig]
 ):
+    from wavtext.cli.train import train as command
+
     save_config(tiny_config(batch_size=32), tmp_path / "tiny.toml")
-    command = [
-        sys.executable, "-m", "wavtext", "train", str(tmp_path / "tiny.toml"),
-        "--data", str(eight_sounds), "--out", str(tmp_path / "run"), "--cache", str(log_mels),
+    arguments = [
+        str(tmp_path / "tiny.toml"), "--data", str(eight_sounds), "--out", str(tmp_path / "run"),
+        "--cache", str(log_mels), "--device", "cpu",
     ]  # fmt: skip
-    dry = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
+    dry = CliRunner().invoke(command, [*arguments, "--dry-run"], catch_exceptions=False)
     assert "64 pairs of 8 clips; 8 validation clips" in dry.stdout
     assert not (tmp_path / "run").exists()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert done.stdout.splitlines()[-1] == f"Model folder: {tmp_path / 'run' / 'model'}"
     assert "epoch 1/1  step 2/2  loss" in done.stderr
     model = load_model(tmp_path / "run" / "model")

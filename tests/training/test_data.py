@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,8 @@ from wavtext.training.data import (
     windows,
 )
 from wavtext.training.htsat import Htsat, HtsatConfig, window_starts
-from wavtext.training.loop import load_pairs
 from wavtext.training.plan import plan
+from wavtext.training.prepare import load_pairs
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -140,7 +141,7 @@ def test_htsat_hears_a_crop_in_training_and_all_of_the_clip_at_evaluation():
         starts = window_starts(frames)
         assert starts[0] == 0
         assert frames - (starts[-1] + 689) <= 2
-        assert all(0 < b - a <= 344 for a, b in zip(starts, starts[1:], strict=False))
+        assert all(0 < b - a <= 344 for a, b in pairwise(starts))
     config = HtsatConfig(
         embed_dim=8, depths=(1, 1), num_heads=(2, 2), window_size=4, spec_size=64, n_mels=32
     )

@@ -35,7 +35,7 @@ def test_captions_of_other_sounds_teach_nothing_about_new_ones(
     shuffled = train(
         replace(config, shuffle_captions=True), manifest, tmp_path / "shuffled", cache=log_mels
     )
-    # 8 kinds of sound, 2 held-out clips of each: by chance a caption's first clip fits once in 8 times
+    # 8 kinds of sound, 2 held-out clips of each: by chance a caption's first clip fits 1 in 8 times
     ranks = "text_to_audio R@1"
     chance, error = 1 / 8, np.sqrt(1 / 8 * 7 / 8 / 8)
     assert last_validation(shuffled.run)[ranks] <= chance + 3 * error
@@ -121,8 +121,8 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings_or_data(
     train(config, eight_sounds, run, cache=log_mels)
     with pytest.raises(TrainingError, match="already holds a run"):
         train(config, eight_sounds, run, cache=log_mels)
+    other = replace(config, seed=1, loss=LossConfig(temperature=0.1))
     with pytest.raises(TrainingError, match=r"other settings: loss\.temperature, seed"):
-        other = replace(config, seed=1, loss=LossConfig(temperature=0.1))
         train(other, eight_sounds, run, cache=log_mels, resume=True)
     changed = eight_sounds.with_name("changed.jsonl")
     changed.write_text(eight_sounds.read_text().replace("a low hum", "a deep hum"))

@@ -183,7 +183,8 @@ def tiny_clap(*, fusion: bool = False) -> nn.Module:
     from transformers import ClapConfig, ClapModel
 
     audio = {
-        "patch_embeds_hidden_size": 8, "depths": [1, 1], "num_attention_heads": [2, 2], "window_size": 4,
+        "patch_embeds_hidden_size": 8, "depths": [1, 1], "num_attention_heads": [2, 2],
+        "window_size": 4,
         "spec_size": 64, "num_mel_bins": 32, "hidden_size": 16, "enable_fusion": fusion,
         "fusion_type": "aff_2d" if fusion else None, "num_hidden_layers": 2,
     }  # fmt: skip

@@ -9,7 +9,7 @@ above -128 dB, for half the disk.
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class LogMelCache:
         workers: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[dict[Path, Path], list[Failure]]:
-        """Make what is missing: sound file -> .npy file, and the sounds that failed, with reasons."""
+        """Make what is missing: sound file -> .npy file; and what failed, with reasons."""
         ready: dict[Path, Path] = {}
         failures: list[Failure] = []
         todo: list[tuple[Path, Path]] = []
@@ -100,7 +100,7 @@ class LogMelCache:
             yield from pool.map(_make, jobs, chunksize=4)
 
     @contextmanager
-    def _memory(self) -> Iterator[sqlite3.Connection]:
+    def _memory(self) -> Generator[sqlite3.Connection]:
         with closing(sqlite3.connect(self.root / "content.sqlite", timeout=60)) as memory, memory:
             memory.execute(
                 "CREATE TABLE IF NOT EXISTS content "

@@ -16,7 +16,7 @@ from wavtext.training.loss import initial_log_scale
 
 
 class TwoTowers(Protocol):
-    """What the loop trains: `Clap`, the compact model, or a model of yours with these three names."""
+    """What the loop trains: `Clap`, or a model of yours with these three names."""
 
     logit_scale: nn.Parameter  # t, the logarithm
 
@@ -81,7 +81,7 @@ class Clap(nn.Module):
 
 
 class ConcatEncoder(nn.Module):
-    """CNN14 and HTSAT side by side: f(a) = concat(CNN14(a), HTSAT(a)).  (batch, frames, mels) -> (batch, 2816)
+    """CNN14 and HTSAT side by side: f(a) = concat(CNN14(a), HTSAT(a)), 2816 wide.
 
     Deshmukh et al. 2022, eq. 5.  CNN14 hears the whole input (20 s in the paper), HTSAT its crop
     inside it.

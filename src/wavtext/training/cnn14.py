@@ -1,4 +1,4 @@
-"""CNN14 of PANNs.  log-mel (batch, frames, mels) -> representation (batch, 2048)
+"""CNN14 of PANNs.  log-mel (batch, frames, mels) -> representation (batch, 2048).
 
 Kong et al. 2020, "PANNs", table III.  Parameter names are the published checkpoint's, so its
 weights load as they are.  The representation is what PANNs calls the embedding: relu(fc1(max over
@@ -18,7 +18,7 @@ MIN_FRAMES = 32  # five halvings in time must leave one step
 
 
 class ConvBlock(nn.Module):
-    """Two 3 × 3 convolutions with batch norm and ReLU, then an average pool.  (batch, in, t, f) -> (batch, out, ...)"""
+    """Two 3 × 3 convolutions with batch norm and ReLU, then an average pool."""
 
     def __init__(self, in_channels: int, out_channels: int, *, pool: int) -> None:
         super().__init__()

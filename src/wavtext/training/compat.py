@@ -1,4 +1,4 @@
-"""What the originals do to a sound before their network hears it.  (channels, samples) -> (samples,)
+"""What the originals do to a sound first.  (channels, samples) -> (samples,), as they hear it.
 
 wavtext averages channels, cuts deterministic windows and repeats short clips.  The published models
 were not evaluated like that; to compare with their numbers, or to find out what a difference is

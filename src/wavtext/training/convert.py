@@ -7,7 +7,7 @@ A converted folder is checked before it is written: the graphs must give what th
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,83 +19,27 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from wavtext.audio.log_mel import LogMelConfig
-from wavtext.audio.mel import mel_bank
 from wavtext.audio.windows import WindowConfig
 from wavtext.config import load_config
-from wavtext.errors import ConfigError, ModelError, TrainingError
+from wavtext.errors import ModelError, TrainingError
 from wavtext.model.folder import AudioGraphConfig, ModelConfig, Precision, TextGraphConfig
 from wavtext.model.model import Model
-from wavtext.training.checkpoint import read_tensors
 from wavtext.training.build import build
 from wavtext.training.clap import Clap
 from wavtext.training.config import TrainConfig
 from wavtext.training.export import write_model_folder
 from wavtext.training.published import load_published
+from wavtext.training.recipes import (
+    RECIPES,
+    Recipe,
+    hugging_face_recipe,
+    own_front_end,
+    whole_windows,
+)
 from wavtext.training.run import load_checkpoint
 from wavtext.training.text import load_tokenizer
 
-MAX_ERROR = 1e-3  # of a graph in float32 against its module, relative to the largest value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What a layout's authors feed their network, and under which licence they give its weights."""
-
-    log_mel: LogMelConfig
-    windows: WindowConfig
-    license: str
-    source: str
-    text: TextGraphConfig | None = None
-    tokenizer: str = ""  # the Hugging Face repository whose tokenizer it uses
-
-
-_PANNS = LogMelConfig(sample_rate=32_000, f_min=50.0, f_max=14_000.0)
-_LAION = LogMelConfig(sample_rate=48_000, hop_length=480, f_min=50.0, f_max=14_000.0)
-
-
-def _whole(duration: float) -> WindowConfig:
-    """Windows of one length; shorter sounds repeat to it, as the originals tile them."""
-    return WindowConfig(duration=duration, hop=duration, min_duration=duration)
-
-
-RECIPES = {
-    "panns-cnn14": Recipe(
-        log_mel=_PANNS,
-        windows=WindowConfig(duration=10.0, hop=10.0, min_duration=1.25),
-        license="CC-BY-4.0",
-        source="Kong et al. 2020, zenodo record 3987831",
-    ),
-    "htsat": Recipe(
-        log_mel=_PANNS, windows=_whole(10.0), license="unclear", source="Chen et al. 2022, HTS-AT"
-    ),
-    "msclap-2022": Recipe(
-        log_mel=LogMelConfig(sample_rate=44_100, f_min=50.0, f_max=14_000.0),
-        windows=_whole(5.0),
-        license="MIT",
-        source="microsoft/msclap, CLAP_weights_2022.pth",
-        text=TextGraphConfig(max_tokens=100),
-        tokenizer="bert-base-uncased",
-    ),
-    "msclap-2023": Recipe(
-        # the settings beside its weights say 8 kHz; the bank in its weights is what it hears with
-        log_mel=LogMelConfig(
-            sample_rate=44_100, f_min=50.0, f_max=14_000.0, bank_sample_rate=32_000
-        ),
-        windows=_whole(7.0),
-        license="MIT",
-        source="microsoft/msclap, CLAP_weights_2023.pth",
-        text=TextGraphConfig(suffix=" <|endoftext|>"),
-        tokenizer="gpt2",
-    ),
-    "laion-clap": Recipe(
-        log_mel=_LAION,
-        windows=_whole(10.0),
-        license="CC0-1.0",
-        source="LAION-AI/CLAP",
-        text=TextGraphConfig(),
-        tokenizer="roberta-base",
-    ),
-}
+MAX_ERROR = 1e-4  # of a graph in float32 against its module, relative to the largest value
 
 
 def convert(
@@ -129,7 +73,7 @@ def convert(
     source = Path(source)
     module = load_published(kind, source, num_text_heads=num_text_heads)
     if source.is_dir():
-        recipe = _hugging_face_recipe(source)
+        recipe = hugging_face_recipe(source)
     else:
         recipe = RECIPES[kind]
         recipe = replace(recipe, log_mel=own_front_end(source, recipe.log_mel))
@@ -167,7 +111,7 @@ def export_run(run: Path, out: Path, *, precision: Precision = "auto") -> Path:
         module,
         name=Path(out).name if Path(out).name != "model" else run.resolve().name,
         log_mel=config.front_end,
-        windows=_whole(config.audio.duration),
+        windows=whole_windows(config.audio.duration),
         text=TextGraphConfig(max_tokens=config.text.max_tokens),
         tokenizer=tokenizer,
         precision=precision,
@@ -235,7 +179,7 @@ def check_folder(folder: Path, module: nn.Module) -> None:
     """Compare a folder's graphs, in float32, with the module they came from.
 
     Raises:
-        TrainingError: They differ by more than 0.1 % of the largest value.
+        TrainingError: They differ by more than 0.01 % of the largest value.
     """
     from wavtext.model.runtime import Graph
 
@@ -255,7 +199,8 @@ def check_folder(folder: Path, module: nn.Module) -> None:
         error = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
         if not error <= MAX_ERROR:
             raise TrainingError(
-                f"{folder}: the {what} graph differs from its module by {error:.2g} of the largest value."
+                f"{folder}: the {what} graph differs from its module by {error:.2g} of its "
+                f"largest value."
             )
 
 
@@ -283,66 +228,6 @@ class TextGraph(nn.Module):
     def forward(self, input_ids: Int[Tensor, "1 tokens"]) -> Float[Tensor, "1 dim"]:
         """The caption's embedding."""
         return cast(Any, self.module).embed_text(input_ids, torch.ones_like(input_ids))
-
-
-def own_front_end(source: Path, recipe: LogMelConfig) -> LogMelConfig:
-    """The recipe's front end, corrected by the mel bank that the checkpoint carries, if it does."""
-    banks = [v for k, v in read_tensors(source).items() if k.endswith("logmel_extractor.melW")]
-    if not banks:
-        return recipe
-    theirs = banks[0].numpy()  # (bins, mels)
-    for rate in dict.fromkeys(
-        (recipe.bank_sample_rate or recipe.sample_rate, 32_000, 44_100, 48_000)
-    ):
-        for f_max in (recipe.f_max, 8_000.0, 14_000.0):
-            ours = mel_bank(
-                sample_rate=rate,
-                n_fft=2 * (theirs.shape[0] - 1),
-                n_mels=theirs.shape[1],
-                f_min=recipe.f_min,
-                f_max=f_max,
-                scale="slaney",
-                norm="slaney",
-            )
-            if np.allclose(ours, theirs, rtol=1e-3, atol=1e-6):
-                other = None if rate == recipe.sample_rate else rate
-                return replace(recipe, f_max=f_max, bank_sample_rate=other, n_mels=theirs.shape[1])
-    raise ModelError(
-        f"{source}: its mel bank ({theirs.shape[0]} bins, {theirs.shape[1]} bands) is not one that is known."
-    )
-
-
-def _hugging_face_recipe(folder: Path) -> Recipe:
-    """The front end of a folder's preprocessor_config.json."""
-    file = folder / "preprocessor_config.json"
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        fused = values.get("truncation") == "fusion"
-        log_mel = LogMelConfig(
-            sample_rate=int(values["sampling_rate"]),
-            win_length=int(values["fft_window_size"]),
-            hop_length=int(values["hop_length"]),
-            n_mels=int(values["feature_size"]),
-            f_min=float(values["frequency_min"]),
-            f_max=float(values["frequency_max"]),
-            mel_scale="htk" if fused else "slaney",
-            mel_norm="none" if fused else "slaney",
-        )
-        duration = float(values.get("max_length_s", 10))
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder}: it has no preprocessor_config.json.") from error
-    except (ValueError, KeyError, TypeError, ConfigError) as error:
-        raise ModelError(
-            f"{file}: not the settings of a CLAP feature extractor: {error}"
-        ) from error
-    return Recipe(
-        log_mel=log_mel,
-        windows=_whole(duration),
-        license="unclear",
-        source=folder.name,
-        text=TextGraphConfig(),
-        tokenizer=str(folder),
-    )
 
 
 def _find_tokenizer(recipe: Recipe, source: Path, given: Path | None) -> Tokenizer:

@@ -1,12 +1,13 @@
-"""Manifest -> pairs -> batches.  A batch is a pure function of (seed, epoch, step), on any number of processes.
+"""Manifest -> pairs -> batches, each a pure function of (seed, epoch, step).
 
 So a run that is killed goes on with the batches that it would have seen, no state of a sampler is
 saved, and rank r of R processes takes the r-th part of the very batch that one process would
 take.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,17 +40,23 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same on another device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return self._map(move)
 
     def chunks(self, size: int) -> Iterator["Batch"]:
         """Parts of at most `size` pairs, in order."""
         for start in range(0, len(self), size):
-            rows = slice(start, start + size)
-            yield self._map(lambda tensor, rows=rows: tensor[rows])
+            yield self._map(itemgetter(slice(start, start + size)))
 
-    def _map(self, function: Any) -> "Batch":
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{k: None if v is None else function(v) for k, v in values.items()})
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {
+            name: None if tensor is None else function(tensor) for name, tensor in values.items()
+        }
+        return Batch(**changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,8 @@ class TrainingData:
         if self.steps_per_epoch == 0:
             what = "pairs" if config.sampler == "pairs" else "clips"
             raise TrainingError(
-                f"The training split has {units} {what}, fewer than batch_size = {config.batch_size}.",
+                f"The training split has {units} {what}, fewer than "
+                f"batch_size = {config.batch_size}.",
                 help=f"Set batch_size to {max(2, units)} or less."
                 if units > 1
                 else "Add more clips.",
@@ -232,7 +240,7 @@ def spec_augment(
 def windows(
     log_mel: Float[np.ndarray, "all mels"], frames: int
 ) -> list[Float[np.ndarray, "frames mels"]]:
-    """The deterministic windows that validation hears: side by side, the last aligned with the end."""
+    """The windows that validation hears: side by side, the last aligned with the end."""
     if len(log_mel) <= frames:
         return [random_crop(log_mel, frames, np.random.default_rng(0))]
     starts = [*range(0, len(log_mel) - frames, frames), len(log_mel) - frames]

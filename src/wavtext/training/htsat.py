@@ -1,4 +1,4 @@
-"""HTSAT, the audio transformer.  log-mel (batch, frames, mels) -> representation (batch, 768)
+"""HTSAT, the audio transformer.  log-mel (batch, frames, mels) -> representation (batch, 768).
 
 Chen et al. 2022, "HTS-AT"; the network is transformers' ClapAudioModel.  It takes 1024 frames:
 fewer are stretched to that (bicubic), as its authors do.  More are more than 10 s at 32 kHz, as
@@ -135,7 +135,7 @@ def crop(
 
 
 def window_starts(frames: int) -> list[int]:
-    """First frames of the windows that evaluation averages over, for more frames than the network takes.
+    """First frames of the windows that evaluation averages over, where the network takes fewer.
 
     Equals the released code's 0, 344, 688 for 10 s at 44.1 kHz (1379 frames); for other lengths
     the windows are as dense and spread evenly, so that no part of the clip stays unheard, where

@@ -11,7 +11,8 @@ from typing import Any
 from wavtext.errors import ModelError
 from wavtext.model.folder import CONFIG_FILE, Precision
 from wavtext.model.hub import PREFIX, folder_for, split_name
-from wavtext.training.convert import RECIPES, convert
+from wavtext.training.convert import convert
+from wavtext.training.recipes import RECIPES
 
 SETTINGS = ["*.json", "vocab.txt", "merges.txt"]
 MSCLAP = "microsoft/msclap"

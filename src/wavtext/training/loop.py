@@ -9,7 +9,6 @@ given, bit for bit on one CPU process.
 """
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,16 +22,16 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from wavtext.corpora.manifest import Clip, read_manifest
-from wavtext.errors import ConfigError, ManifestError, TrainingError
+from wavtext.errors import TrainingError
 from wavtext.training.build import Built, build
-from wavtext.training.cache import Failure, LogMelCache, default_cache_folder
+from wavtext.training.cache import default_cache_folder
 from wavtext.training.clap import TwoTowers
 from wavtext.training.config import TrainConfig
-from wavtext.training.data import Batch, Pairs, TrainingData, make_pairs, split_clips
+from wavtext.training.data import Batch, TrainingData
 from wavtext.training.loss import clamp_log_scale
 from wavtext.training.memory import freeze_batch_norm
 from wavtext.training.optimizer import learning_rate_factor, make_optimizer, set_learning_rate
+from wavtext.training.prepare import load_pairs, start_process
 from wavtext.training.run import RunFolder, load_checkpoint, save_atomically
 from wavtext.training.step import Paired, compute_gradients
 from wavtext.training.validate import validate
@@ -222,64 +221,6 @@ def train(
     return Trained(folder.path, model, built, best)
 
 
-def load_pairs(
-    config: TrainConfig, manifest: Path, cache_folder: Path, *, rank: int = 0
-) -> tuple[Pairs, Pairs]:
-    """Training and validation pairs, their log-mels on disk.
-
-    Raises:
-        ManifestError: A caption is empty, a file is missing, or more clips than the settings
-            allow fail to decode.
-    """
-    training, held_out = split_clips(read_manifest(manifest))
-    if config.validation_clips is not None:
-        held_out = _sample(held_out, config.validation_clips, config.seed)
-    missing = [clip for clip in (*training, *held_out) if not clip.path.is_file()]
-    if missing:
-        names = ", ".join(str(clip.path) for clip in missing[:3])
-        more = ", ..." if len(missing) > 3 else ""
-        raise ManifestError(
-            f"{manifest}: {len(missing)} sound files are missing: {names}{more}.",
-            help="Fetch them again, or remove their lines.",
-        )
-    make_pairs(
-        [*training, *held_out], {}
-    )  # finds empty captions before the hour that decoding may take
-    cache = LogMelCache(cache_folder, config.front_end)
-    if rank and dist.is_initialized():
-        dist.barrier()  # the first process computes, the others find
-    paths = [clip.path for clip in (*training, *held_out)]
-    ready, failures = cache.prepare(paths, workers=config.workers)
-    if not rank and dist.is_initialized():
-        dist.barrier()
-    if len(failures) > config.max_unreadable:
-        raise ManifestError(
-            _describe_failures(manifest, failures), help="Remove them, or raise max_unreadable."
-        )
-    return make_pairs(training, ready), make_pairs(held_out, ready)
-
-
-def start_process(config: TrainConfig, device: str | None) -> tuple[int, int, torch.device]:
-    """This process's rank, how many there are, and its device; joins the group that torchrun made."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    cuda = torch.cuda.is_available() if device is None else device.startswith("cuda")
-    if config.sync_batch_norm and not cuda:
-        raise ConfigError(
-            "'sync_batch_norm' works on CUDA only.", help="Set freeze_batch_norm on a CPU."
-        )
-    if config.batch_size % world:
-        raise ConfigError(
-            f"'batch_size' is {config.batch_size}; it must be a multiple of the {world} processes."
-        )
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = torch.device(f"cuda:{local}") if cuda else torch.device(device or "cpu")
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
-    if world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if cuda else "gloo")
-    return (dist.get_rank() if world > 1 else 0), world, chosen
-
-
 def _freeze(model: nn.Module, config: TrainConfig) -> None:
     """What does not train does not drop out or count statistics either."""
     if config.freeze_batch_norm:
@@ -319,7 +260,8 @@ def _stop_on_nan(folder: RunFolder, batch: Batch, epoch: int, step: int, loss: f
         save_atomically(kept, {**tensors, "clip_index": batch.clip_index.cpu()})
     raise TrainingError(
         f"The loss became {loss} at epoch {epoch + 1}, step {step + 1}; its batch is in {kept}.",
-        help="Lower the learning rate, or look for broken sounds in that batch; the last checkpoint is good.",
+        help="Lower the learning rate, or look for broken sounds in that batch; "
+        "the last checkpoint is good.",
     )
 
 
@@ -342,15 +284,3 @@ def _tensorboard(folder: RunFolder) -> Any:
 
 def _quality(metrics: dict[str, float]) -> tuple[float, ...]:
     return tuple(metrics.get(name, -1.0) for name in SELECTION)
-
-
-def _sample(clips: list[Clip], count: int, seed: int) -> list[Clip]:
-    if len(clips) <= count:
-        return clips
-    chosen = np.random.default_rng([seed, 5]).choice(len(clips), count, replace=False)
-    return [clips[i] for i in sorted(chosen)]
-
-
-def _describe_failures(manifest: Path, failures: list[Failure]) -> str:
-    shown = "; ".join(f"{failure.path}: {failure.reason}" for failure in failures[:3])
-    return f"{manifest}: {len(failures)} sounds cannot be used: {shown}{'; ...' if len(failures) > 3 else ''}"

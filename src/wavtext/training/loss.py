@@ -1,4 +1,4 @@
-"""Embeddings of a batch's sounds and captions -> the contrastive loss.  (batch, dim) twice -> ()
+"""Embeddings of a batch's sounds and captions -> the contrastive loss.  (batch, dim) twice -> ().
 
 Deshmukh et al. 2022, equations 3 and 4.  Two readings are settled here: equation 3's τ
 multiplies, so it is the inverse of a temperature, `logit_scale` = exp(t) with t learnt; equation
@@ -20,7 +20,7 @@ MAX_LOGIT_SCALE = 100.0  # as in CLIP (Radford et al. 2021, section 2.5)
 
 
 def initial_log_scale(temperature: float) -> float:
-    """T such that logit_scale = exp(t) = 1 / temperature: 0.07 in the released code, 0.007 in the paper's text."""
+    """The t whose exp(t) is 1 / temperature: 0.07 in the released code, 0.007 in the paper."""
     return -math.log(temperature)
 
 
@@ -65,7 +65,7 @@ def contrastive_loss(
     """
     if len(audio) < 2:
         raise TrainingError(
-            "A contrastive batch needs at least two pairs; this one has one, and its loss is always 0.",
+            "A contrastive batch needs at least two pairs; this one has one, whose loss is 0.",
             help="Raise batch_size, or train on more clips.",
         )
     logits = logit_scale * audio.float() @ text.float().T  # (sound, caption), eq. 3
@@ -86,7 +86,7 @@ def contrastive_loss(
 def find_positives(
     clip_index: Int[Tensor, " batch"], text_index: Int[Tensor, " batch"]
 ) -> Bool[Tensor, "batch batch"]:
-    """Which sound and caption of a batch belong together: captions of one clip, and identical texts.
+    """Which sound and caption belong together: captions of one clip, and identical texts.
 
     Args:
         clip_index: Equal where two pairs show the same clip.

@@ -1,17 +1,19 @@
-"""Trading computation for memory without changing the numbers: recomputation, and batch norm run twice."""
+"""Computation for memory, without changing the numbers: what runs twice counts once."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import cast
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # the base of all its kinds
+from torch.nn.modules.batchnorm import (
+    _BatchNorm as BatchNorm,  # pyright: ignore[reportPrivateUsage]  (the base of all its kinds)
+)
 from torch.utils.checkpoint import checkpoint
 
 
 @contextmanager
-def kept_statistics(module: nn.Module) -> Iterator[None]:
+def kept_statistics(module: nn.Module) -> Generator[None]:
     """Batch norm goes on normalising with its batch, and leaves its running statistics as they are.
 
     For a forward pass that another pass over the same sounds repeats, so that they count once.
@@ -34,13 +36,13 @@ def kept_statistics(module: nn.Module) -> Iterator[None]:
 
 
 def recomputed(block: nn.Module, x: Tensor) -> Tensor:
-    """block(x), its activations computed again in the backward pass instead of kept (Chen et al. 2016)."""
+    """block(x), its activations recomputed in the backward pass (Chen et al. 2016)."""
     contexts = partial(_contexts, block)
     return cast(Tensor, checkpoint(block, x, use_reentrant=False, context_fn=contexts))
 
 
 def freeze_batch_norm(module: nn.Module) -> None:
-    """Batch norm uses its running statistics, also in training; call it after each `module.train()`."""
+    """Batch norm uses its running statistics in training too; call after `module.train()`."""
     for each in module.modules():
         if isinstance(each, BatchNorm):
             each.eval()

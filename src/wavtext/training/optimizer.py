@@ -1,4 +1,4 @@
-"""Settings -> Adam with a learning rate for each tower, and its schedule as a pure function of the step."""
+"""Settings -> Adam with a rate for each tower; its schedule is a pure function of the step."""
 
 import math
 from typing import Any, cast
@@ -11,7 +11,7 @@ from wavtext.training.config import OptimizerConfig
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Adam over what is not frozen: the audio encoder, the text encoder, and the rest (projections, scale)."""
+    """Adam over what is not frozen: audio encoder, text encoder, the rest (projections, scale)."""
     rates = {
         "audio": config.audio_learning_rate or config.learning_rate,
         "text": config.text_learning_rate or config.learning_rate,

@@ -11,8 +11,8 @@ from wavtext.errors import ManifestError, TrainingError
 from wavtext.training.build import build
 from wavtext.training.config import TrainConfig
 from wavtext.training.data import Batch, Pairs, TrainingData, make_pairs, split_clips
-from wavtext.training.loop import start_process
 from wavtext.training.memory import freeze_batch_norm
+from wavtext.training.prepare import start_process
 from wavtext.training.step import Paired, world_size
 
 GIGABYTE = 1e9
@@ -35,21 +35,22 @@ class Plan:
 
     def describe(self) -> str:
         """Lines for people."""
-        total = self.weight_bytes + self.activation_bytes
-        return "\n".join(
-            [
-                f"data        {self.pairs} pairs of {self.clips} clips; {self.validation_clips} validation clips",
-                f"steps       {self.steps_per_epoch} an epoch, {self.epochs} epochs",
-                f"parameters  {self.parameters / 1e6:.1f} M, {self.trained_parameters / 1e6:.1f} M of them trained",
-                f"memory      about {total / GIGABYTE:.1f} GB of {self.available_bytes / GIGABYTE:.1f} GB: weights, "
-                f"gradients and Adam {self.weight_bytes / GIGABYTE:.1f}, activations "
-                f"{self.activation_bytes / GIGABYTE:.1f}",
-            ]
-        )
+        total = (self.weight_bytes + self.activation_bytes) / GIGABYTE
+        lines = [
+            f"data        {self.pairs} pairs of {self.clips} clips; "
+            f"{self.validation_clips} validation clips",
+            f"steps       {self.steps_per_epoch} an epoch, {self.epochs} epochs",
+            f"parameters  {self.parameters / 1e6:.1f} M, "
+            f"{self.trained_parameters / 1e6:.1f} M of them trained",
+            f"memory      about {total:.1f} GB of {self.available_bytes / GIGABYTE:.1f} GB: "
+            f"weights, gradients and Adam {self.weight_bytes / GIGABYTE:.1f}, activations "
+            f"{self.activation_bytes / GIGABYTE:.1f}",
+        ]
+        return "\n".join(lines)
 
 
 def plan(config: TrainConfig, manifest: Path, *, device: str | None = None) -> Plan:
-    """Check everything that can be checked without decoding a sound, and measure the memory of one pair.
+    """Check what can be checked without decoding a sound; measure the memory of one pair.
 
     Raises:
         TrainingError: The run would not fit into memory.
@@ -86,8 +87,9 @@ def plan(config: TrainConfig, manifest: Path, *, device: str | None = None) -> P
     needed = result.weight_bytes + result.activation_bytes
     if needed > result.available_bytes:
         raise TrainingError(
-            f"The run needs about {needed / GIGABYTE:.1f} GB and {result.available_bytes / GIGABYTE:.1f} GB are "
-            f"free: {result.activation_bytes / GIGABYTE:.1f} GB for {at_once} pairs at once.",
+            f"The run needs about {needed / GIGABYTE:.1f} GB, "
+            f"{result.activation_bytes / GIGABYTE:.1f} of them for {at_once} pairs at once; "
+            f"{result.available_bytes / GIGABYTE:.1f} GB are free.",
             help="Set chunk_size lower; the gradients stay the same.",
         )
     return result

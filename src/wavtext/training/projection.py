@@ -1,4 +1,4 @@
-"""Representation -> the space that sounds and captions share.  (batch, in_dim) -> (batch, out_dim)
+"""Representation -> the space that sounds and captions share.  (batch, in_dim) -> (batch, out_dim).
 
 Equation 2 of Deshmukh et al. 2022 says "independent linear projection layers"; the code its
 authors released projects with a residual MLP (msclap 1.3, models/clap.py), and LAION's CLAP with
@@ -27,7 +27,7 @@ class LinearProjection(nn.Module):
 
 
 class ResidualProjection(nn.Module):
-    """LayerNorm(e + dropout(W2 · gelu(e))) with e = W1 · x, no biases: the released code's projection."""
+    """LayerNorm(e + dropout(W2 · gelu(e))), e = W1 · x, no biases: the released code's."""
 
     def __init__(self, in_dim: int, out_dim: int, *, dropout: float = 0.5) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class ResidualProjection(nn.Module):
 
 
 class MlpProjection(nn.Module):
-    """W2 · relu(W1 · x + b1) + b2: the projection of LAION's CLAP and of transformers' ClapModel."""
+    """W2 · relu(W1 · x + b1) + b2: of LAION's CLAP and of transformers' ClapModel."""
 
     def __init__(self, in_dim: int, out_dim: int, *, activation: nn.Module | None = None) -> None:
         super().__init__()

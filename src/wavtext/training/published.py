@@ -1,4 +1,4 @@
-"""Published checkpoints -> modules of this wing.  (kind, file or folder) -> encoder or CLAP model
+"""Published checkpoints -> modules of this wing.  (kind, file or folder) -> encoder or CLAP.
 
     panns-cnn14    PANNs, Cnn14_mAP=0.431.pth            log-mel -> representation
     htsat          HTSAT_AudioSet_Saved_1.ckpt           log-mel -> representation

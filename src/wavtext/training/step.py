@@ -12,7 +12,7 @@ those of the plain step.  What batch norm normalises with is the chunk of a proc
 on CUDA set sync_batch_norm, where that matters.  Its running statistics count each chunk once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
 
@@ -67,7 +67,7 @@ def compute_gradients(
     duplicates: Duplicates = "negatives",
     chunk_size: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Add the gradients of the whole batch's loss to the parameters; returns that loss, the same on all processes.
+    """Add the gradients of the whole batch's loss to the parameters; returns that loss.
 
     Args:
         paired: The model, in DDP where there are several processes.
@@ -126,7 +126,7 @@ def _cached_gradients(
 def _global_loss(
     local: Embeddings, positives: Bool[Tensor, "all all"] | None, duplicates: Duplicates
 ) -> Float[Tensor, ""]:
-    """The loss over all processes' pairs, differentiable by this process's embeddings and its share of the scale."""
+    """The loss over all processes' pairs, differentiable by what this process contributes."""
     scale = local.logit_scale
     # every process sees the whole gradient of the scale; a share each, so that their sum is it
     scale = scale.detach() + (scale - scale.detach()) / world_size()
@@ -173,7 +173,7 @@ class _RandomState:
         self.cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
     @contextmanager
-    def replayed(self) -> Iterator[None]:
+    def replayed(self) -> Generator[None]:
         devices = [self.device] if self.cuda is not None else []
         with torch.random.fork_rng(devices):
             torch.set_rng_state(self.cpu)

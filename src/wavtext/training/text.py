@@ -1,4 +1,4 @@
-"""Captions -> token ids -> representation.  texts -> (batch, tokens) -> (batch, dim)
+"""Captions -> token ids -> representation.  texts -> (batch, tokens) -> (batch, dim).
 
 Any text encoder of transformers, by name or local folder: RoBERTa in Deshmukh et al. 2022
 (section 3.3), BERT and GPT-2 in their released models.  The representation is the [CLS] state, as
@@ -134,8 +134,8 @@ def load_text_encoder(name: str, pooling: Pooling) -> tuple[TextEncoder, Tokeniz
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"The text encoder '{name}' cannot be loaded: {str(error).splitlines()[0]}",
-            help="Give [text] name a folder with config.json, model.safetensors and tokenizer.json, "
-            'or name = "random" for untrained weights.',
+            help="Give [text] name a folder with config.json, model.safetensors and "
+            'tokenizer.json, or name = "random" for untrained weights.',
         ) from error
     if hasattr(model, "get_encoder") and model.config.is_encoder_decoder:
         model = model.get_encoder()
@@ -152,7 +152,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def train_tokenizer(captions: Iterable[str], *, vocab_size: int = 8000) -> Tokenizer:
-    """A byte-level BPE with RoBERTa's special tokens, learnt from the captions; nothing is downloaded."""
+    """A byte-level BPE with RoBERTa's special tokens, learnt from the captions."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)

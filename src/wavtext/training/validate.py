@@ -1,4 +1,4 @@
-"""Model + held-out clips -> retrieval metrics, both ways.  Every clip whole, in deterministic windows."""
+"""Model + held-out clips, whole and in deterministic windows -> retrieval metrics, both ways."""
 
 import numpy as np
 import torch

@@ -1,0 +1,85 @@
+"""What a run needs before its first step: its process, its pairs, their log-mels on disk."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from wavtext.corpora.manifest import Clip, read_manifest
+from wavtext.errors import ConfigError, ManifestError
+from wavtext.training.cache import Failure, LogMelCache
+from wavtext.training.config import TrainConfig
+from wavtext.training.data import Pairs, make_pairs, split_clips
+
+
+def load_pairs(
+    config: TrainConfig, manifest: Path, cache_folder: Path, *, rank: int = 0
+) -> tuple[Pairs, Pairs]:
+    """Training and validation pairs, their log-mels on disk.
+
+    Raises:
+        ManifestError: A caption is empty, a file is missing, or more clips than the settings
+            allow fail to decode.
+    """
+    training, held_out = split_clips(read_manifest(manifest))
+    if config.validation_clips is not None:
+        held_out = _sample(held_out, config.validation_clips, config.seed)
+    missing = [clip for clip in (*training, *held_out) if not clip.path.is_file()]
+    if missing:
+        names = ", ".join(str(clip.path) for clip in missing[:3])
+        more = ", ..." if len(missing) > 3 else ""
+        raise ManifestError(
+            f"{manifest}: {len(missing)} sound files are missing: {names}{more}.",
+            help="Fetch them again, or remove their lines.",
+        )
+    make_pairs(
+        [*training, *held_out], {}
+    )  # finds empty captions before the hour that decoding may take
+    cache = LogMelCache(cache_folder, config.front_end)
+    if rank and dist.is_initialized():
+        dist.barrier()  # the first process computes, the others find
+    paths = [clip.path for clip in (*training, *held_out)]
+    ready, failures = cache.prepare(paths, workers=config.workers)
+    if not rank and dist.is_initialized():
+        dist.barrier()
+    if len(failures) > config.max_unreadable:
+        raise ManifestError(
+            _describe_failures(manifest, failures), help="Remove them, or raise max_unreadable."
+        )
+    return make_pairs(training, ready), make_pairs(held_out, ready)
+
+
+def start_process(config: TrainConfig, device: str | None) -> tuple[int, int, torch.device]:
+    """This process's rank, how many there are, and its device; joins torchrun's group."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    cuda = torch.cuda.is_available() if device is None else device.startswith("cuda")
+    if config.sync_batch_norm and not cuda:
+        raise ConfigError(
+            "'sync_batch_norm' works on CUDA only.", help="Set freeze_batch_norm on a CPU."
+        )
+    if config.batch_size % world:
+        raise ConfigError(
+            f"'batch_size' is {config.batch_size}; it must be a multiple of the {world} processes."
+        )
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    chosen = torch.device(f"cuda:{local}") if cuda else torch.device(device or "cpu")
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if cuda else "gloo")
+    return (dist.get_rank() if world > 1 else 0), world, chosen
+
+
+def _sample(clips: list[Clip], count: int, seed: int) -> list[Clip]:
+    if len(clips) <= count:
+        return clips
+    chosen = np.random.default_rng([seed, 5]).choice(len(clips), count, replace=False)
+    return [clips[i] for i in sorted(chosen)]
+
+
+def _describe_failures(manifest: Path, failures: list[Failure]) -> str:
+    shown = "; ".join(f"{failure.path}: {failure.reason}" for failure in failures[:3])
+    more = "; ..." if len(failures) > 3 else ""
+    return f"{manifest}: {len(failures)} sounds cannot be used: {shown}{more}"
