@@ -5,7 +5,7 @@
 Makes what it needs first (log-mels, ingredients), trains what is missing, prints the tables as
 Markdown; stop it at any time and run it again.  One thread; about an hour of CPU.
 
-a. More data does not necessarily help (Table 3): heads on frozen aiSFX and MiniLM representations;
+a. More data does not necessarily help (Table 3): heads on frozen YAMNet and MiniLM representations;
    a base of sources, to which well-named, isolated sources or loosely named ones are added; equal
    steps everywhere, and a control with equal pairs.
 b. CNN and transformer complement each other (Table 4): both from scratch, of like size and cost,
@@ -48,7 +48,7 @@ from wavtext.training.cnn14 import Cnn14
 from wavtext.training.htsat import Htsat, HtsatConfig
 
 HERE = Path(__file__).parent
-SEEDS_A, STEPS_A, BATCH_A, RATE_A = 5, 1500, 256, 1e-3
+SEEDS_A, STEPS_A, BATCH_A, RATE_A = 5, 600, 256, 1e-3
 SEEDS_B, STEPS_B, BATCH_B, RATE_B = 3, 400, 48, 1e-3
 FRAMES, BANDS = 64, 32  # of a crop in part b: 3.0 s in steps of 46 ms, pairs of 64 mel bands
 
@@ -106,7 +106,7 @@ def claim_a(corpus: Corpus) -> str:
     pools = {"the base's own sources": corpus.test & base, "all sources": corpus.test}
     found = {pool: {name: [] for name in conditions} for pool in pools}
     notes = {}
-    features = corpus.aisfx()
+    features = corpus.yamnet()
     for name, (chosen, limit) in conditions.items():
         for seed in range(SEEDS_A):
             rows = added_rows(parts, chosen, limit, seed)

@@ -34,16 +34,17 @@ class Corpus:
     """Clips, their log-mels, their frozen representations, and who tests."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.out, self.ingredients = arguments.out, arguments.ingredients
+        self.out, self.packed = arguments.out, arguments.packed
         self.rows = json.loads((arguments.packed / "clips.json").read_text())
         self.mel = np.load(arguments.packed / "mel.npy", mmap_mode="r")
-        self.scores = np.load(arguments.packed / "scores.npy", mmap_mode="r")
         with (arguments.teacher.parent / "yamnet_class_map.csv").open() as file:
             self.classes = [row["display_name"] for row in csv.DictReader(file)]
         self.test = np.array([zlib.crc32(r["group"].encode()) % 5 == 0 for r in self.rows])
         self.sources = np.array([row["source"] for row in self.rows])
         self.titles = [row["title"] for row in self.rows]
-        self.text = self._cached("minilm.npy", lambda: embed_titles(self.titles, self.ingredients))
+        self.text = self._cached(
+            "minilm.npy", lambda: embed_titles(self.titles, arguments.ingredients)
+        )
         words = {clean(title): i for i, title in enumerate(self.titles)}
         self.title_index = torch.tensor([words[clean(title)] for title in self.titles])
 
@@ -52,9 +53,11 @@ class Corpus:
         start, count = self.rows[row]["frames"]
         return np.asarray(self.mel[start : start + count], np.float32) * 0.55 - 100.0
 
-    def aisfx(self) -> np.ndarray:
-        """(clips, 1024) of the frozen aiSFX network."""
-        return self._cached("aisfx.npy", lambda: represent(self))
+    def yamnet(self) -> np.ndarray:
+        """(clips, 1024): mean over each clip's patches; trained on AudioSet, as the paper's are."""
+        middles = np.load(self.packed / "middles.npy", mmap_mode="r")
+        places = [row["patches"] for row in self.rows]
+        return np.stack([middles[a : a + n].astype(np.float32).mean(0) for a, n in places])
 
     def task(self, chosen: np.ndarray) -> Task:
         """Retrieval among the chosen test clips; equal titles are one query."""
@@ -91,23 +94,6 @@ def embed_titles(titles: list[str], folder: Path) -> np.ndarray:
                 state = bert(input_ids=ids).last_hidden_state.mean(1)
                 known[title] = F.normalize(state, dim=1)[0].numpy()
     return np.stack([known[title] for title in titles])
-
-
-def represent(corpus: Corpus) -> np.ndarray:
-    """The aiSFX representation of each clip's first ten seconds."""
-    from wavtext.training.compact import CompactAudioEncoder
-
-    encoder = CompactAudioEncoder(attention=False).eval()
-    state = torch.load(corpus.ingredients / "aisfx.pt", weights_only=True)
-    encoder.load_aisfx({k: v.float() for k, v in state.items()})
-    rows = []
-    with torch.inference_mode():
-        for row in range(len(corpus.rows)):
-            mel = corpus.log_mel(row)[:430]
-            mel = np.resize(mel, (max(64, len(mel)), mel.shape[1]))  # short clips repeat
-            with torch.autocast("cpu", torch.bfloat16):
-                rows.append(encoder(torch.from_numpy(mel)[None])[0].float().numpy())
-    return np.stack(rows)
 
 
 # --- training ---

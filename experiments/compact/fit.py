@@ -36,11 +36,23 @@ import torch.nn.functional as F
 from torch import nn
 
 from augment import spoil
+from split import split_of
 from text_bank import captions_of, load_minilm, load_phrases, plain_features
 from validate import scores_of
 from wavtext.training.compact import CompactAudioEncoder, CompactClap, SentenceEncoder
 
 TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
+
+
+def load_shards(folder: Path, clips: list) -> list[dict[str, np.ndarray]]:
+    """The crops, without those of clips that were screened out after they were made."""
+    allowed = np.array([split_of(clip) == "train" for clip in clips] + [True])  # -1: no clip
+    shards = []
+    for path in sorted(folder.glob("[0-9]*[0-9].npz")):
+        shard = dict(np.load(path))
+        keep = allowed[shard["who"]].all(1)
+        shards.append({name: value[keep] for name, value in shard.items()})
+    return shards
 
 
 class Stem:
@@ -143,7 +155,7 @@ def main() -> None:
     phrase_features = plain_features(bert, tokenizer, flat)
     begins = np.cumsum([0, *[len(some) for some in phrases]])
 
-    shards = [dict(np.load(path)) for path in sorted(arguments.crops.glob("[0-9]*[0-9].npz"))]
+    shards = load_shards(arguments.crops, clips)
     pool = np.concatenate([s["middle"] for s in shards]).astype(np.float32)
     mean = pool.mean(0)
     value, vector = np.linalg.eigh(np.cov((pool[:40_000] - mean).T))
@@ -159,9 +171,14 @@ def main() -> None:
     for i, s in enumerate(shards):
         by_length.setdefault(s["mel"].shape[1], []).append(i)
         if arguments.frozen:
+            kept = arguments.out.parent / f"steps-{arguments.versions}-{i}.pt"
+            if kept.exists():
+                s["steps"] = torch.load(kept, weights_only=True)
+                continue
             clean = torch.from_numpy(s["mel"]).float() * 0.55 - 100
             views = [clean, *(spoil(clean) for _ in range(arguments.versions))]
             s["steps"] = torch.stack([stem(view.numpy()).bfloat16() for view in views], 1)  # (crops, views, time, 512)
+            torch.save(s["steps"], kept)
     print(len(clips), "clips", sum(len(s["mel"]) for s in shards), "crops", len(every), "captions", flush=True)
 
     fresh = [p for n, p in model.named_parameters() if p.requires_grad and "conv_block4" not in n]

@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--without", nargs="*", default=["demo"], help="splits to leave out")
+    parser.add_argument("--without", nargs="*", default=["demo", "screened"], help="splits to leave out")
     arguments = parser.parse_args()
     clips, mels, scores, middles, signatures = [], [], [], [], []
     frames = patches = 0

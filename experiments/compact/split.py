@@ -1,25 +1,33 @@
 """Who trains, who tunes, who tests: one rule for every script of the compact model.
 
-test        every clip whose group's hash falls in one fifth, whatever its licence: reported once.
-validation  of the rest: one tenth of the groups, and every clip whose licence is not clear:
-chooses between recipes. train       the rest: clear licences only, none of the demo's packages, no
-near-duplicate of a held-out sound.
+test        every clip whose group's hash falls in one fifth, whatever its licence: reported once
+validation  one tenth of the groups, and every clip whose licence is not clear: chooses recipes
+train       the rest: clear licences only, none of the demo's packages, no recording that a common
+            benchmark uses too, no near-duplicate of a held-out sound
 """
 
+import csv
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from licences import is_clear
 
 DEMO = {"sonic-pi-samples", "sound-icons", "tuxpaint-stamps-default"}
+# Freesound recordings that ESC-50, UrbanSound8K or FSDKaggle 2018/2019 use too.
+SCREENED = {
+    row["file"] for row in csv.DictReader(Path(__file__).with_name("screened.csv").open())
+}
 
 
 def split_of(clip: Mapping[str, str]) -> str:
-    """'train', 'validation', 'test' or 'demo' for one row of an index."""
+    """'train', 'validation', 'test', 'demo' or 'screened' for one row of an index."""
     if clip["source"] in DEMO:
         return "demo"
+    if clip["file"] in SCREENED:
+        return "screened"
     fold = zlib.crc32(clip["group"].encode()) % 10
     if fold in (0, 5):
         return "test"

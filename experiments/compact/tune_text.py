@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from augment import spoil
-from fit import TEMPLATES, Stem
+from fit import TEMPLATES, Stem, load_shards
 from text_bank import captions_of, load_minilm, load_phrases, plain_features
 from validate import embed, scores_of
 from wavtext.training.compact import CompactAudioEncoder, CompactClap, SentenceEncoder
@@ -59,8 +59,7 @@ def main() -> None:
     clips = json.loads((arguments.crops / "clips.json").read_text())
     texts_of = [captions_of(clip) for clip in clips]
     sounds, scores, who, below = [], [], [], []
-    for path in sorted(arguments.crops.glob("[0-9]*[0-9].npz")):
-        shard = dict(np.load(path))
+    for shard in load_shards(arguments.crops, clips):
         for k in range(0, len(shard["mel"]), 128):
             mel = torch.from_numpy(shard["mel"][k : k + 128]).float() * 0.55 - 100
             sounds.append(embed_mel(spoil(mel).numpy()))
