@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from wavtext.corpora.captions import CaptionBuilder
+    from wavtext.corpora.check import Corpus
     from wavtext.corpora.manifest import Clip
 
 _MANIFESTS = click.argument(
@@ -98,6 +99,81 @@ def sample(
             click.echo(f"| {name} | {' '.join(text.split()).replace('|', '/')} |")
 
 
+@corpus.command()
+@_MANIFESTS
+@_TEMPLATE
+@click.option(
+    "--against",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Another corpus, whose test and validation clips must not be in these.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Write the exclusion list here.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write every finding here.")
+@click.option("--captions-only", is_flag=True, help="Do not look at the sounds.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; default: all cores.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON lines.")
+def check(
+    manifests: tuple[Path, ...],
+    templates: tuple[str, ...],
+    against: tuple[Path, ...],
+    out: Path | None,
+    report: Path | None,
+    captions_only: bool,
+    workers: int | None,
+    as_json: bool,
+) -> int:
+    """Find what is wrong: broken, silent, duplicate and leaked sounds; boilerplate in captions.
+
+    The exclusion list goes to `wavtext collect --exclude` and `wavtext train`. The exit status is 1
+    when a clip should be excluded.
+    """
+    import json
+    from dataclasses import asdict
+
+    from wavtext.corpora.check import check_corpora, count_findings, to_exclusions
+    from wavtext.corpora.exclusions import write_exclusions
+    from wavtext.corpora.manifest import write_atomically
+    from wavtext.corpora.parallel import default_workers
+
+    corpora = _corpora(manifests, templates, only_test=False)
+    corpora += _corpora(against, (), only_test=True)
+    tables = all(path.suffix.lower() == ".csv" for path in manifests)
+    findings = check_corpora(
+        corpora, workers=workers or default_workers(), audio=not (captions_only or tables)
+    )
+    exclusions = to_exclusions(findings)
+    for name, kind, count in count_findings(findings):
+        if as_json:
+            click.echo(json.dumps({"corpus": name, "finding": kind, "count": count}))
+        else:
+            click.echo(f"{name}: {count} × {kind}")
+    if out:
+        write_exclusions(out, exclusions)
+    if report:
+        lines = (json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in findings)
+        write_atomically(report, lines)
+    total = sum(len(each.clips) for each in corpora if not each.only_test)
+    click.echo(f"{len(exclusions)} of {total} clips should be excluded.", err=True)
+    return 1 if exclusions else 0
+
+
+def _corpora(
+    paths: tuple[Path, ...], templates: tuple[str, ...], *, only_test: bool
+) -> "list[Corpus]":
+    from dataclasses import replace
+
+    from wavtext.corpora.check import Corpus
+    from wavtext.corpora.statistics import captions_of
+
+    found: list[Corpus] = []
+    for path, name in zip(paths, _names(paths), strict=True):
+        builder = _builder(path, templates)
+        clips = [replace(clip, captions=captions_of(clip, builder)) for clip in _clips(path)]
+        found.append(Corpus(name, clips, folder=path.absolute().parent, only_test=only_test))
+    return found
+
+
 def _draw(
     manifests: tuple[Path, ...], templates: tuple[str, ...], figure: Path, words: int
 ) -> None:
@@ -120,7 +196,7 @@ def _draw(
 
 
 def _builder(path: Path, templates: tuple[str, ...]) -> "CaptionBuilder | None":
-    """The templates' builder; None, for the clips' own captions, where no clip has their columns."""
+    """The templates' builder; None, for clips' own captions, where no clip has the columns."""
     if not templates:
         return None
     from wavtext.corpora.captions import CaptionBuilder, template_columns
