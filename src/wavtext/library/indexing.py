@@ -6,6 +6,7 @@ goes on with the rest.
 
 import contextlib
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +17,18 @@ from wavtext.audio.decode import AUDIO_SUFFIXES, probe
 from wavtext.errors import DamagedLibraryError, LibraryError, WavtextError
 from wavtext.library.notes import Notes, manifest_notes, merge, read_notes
 from wavtext.library.pipeline import Embedded, Embedder, Failed, Known, Outcome, embed_files
+from wavtext.library.quantised import (
+    EXACT_UP_TO,
+    REBUILD_AT,
+    build_codes,
+    codes_folder,
+    open_codes,
+)
+from wavtext.library.relevance import background_captions, background_key
 from wavtext.library.results import Failure, IndexProgress, IndexReport
 from wavtext.library.salvage import salvage
 from wavtext.library.scan import FileState, Plan, make_plan, scan_folder
-from wavtext.library.store import ClipRecord, Store
+from wavtext.library.store import VECTOR_TYPE, ClipRecord, Store
 
 Progress = Callable[[IndexProgress], None]
 
@@ -138,6 +147,9 @@ def index_folder(
         active = store.active_model()
         if active is not None and active.model_id != stored.model_id:
             store.activate(stored.model_id)
+    if not stopped:
+        refresh_codes(store)
+        refresh_background(store, model)
     store.set_meta(indexing=0)
     return IndexReport(
         files=len(scan.files) + len(scan.problems),
@@ -155,6 +167,32 @@ def index_folder(
         stopped=stopped,
         notes=tuple(notes),
     )
+
+
+def refresh_background(store: Store, model: Embedder) -> None:
+    """Embed the captions that scores are calibrated against, once for each model."""
+    key = background_key(model.identity)
+    if store.meta("background_key") != key:
+        vectors = model.embed_text(background_captions())
+        store.set_meta(background=vectors.astype(VECTOR_TYPE).tobytes(), background_key=key)
+
+
+def refresh_codes(store: Store) -> None:
+    """Make the files that large libraries are searched with, when they are missing or too old."""
+    model = store.active_model()
+    if model is None:
+        return
+    total = store.count_windows(model.model_id)
+    if total <= EXACT_UP_TO:
+        shutil.rmtree(codes_folder(store.path), ignore_errors=True)
+        return
+    codes = open_codes(store, model)
+    if codes is not None:
+        late = store.count_windows(model.model_id, after=codes.revision)
+        gone = len(store.removed_after(codes.revision))
+        if late + gone <= REBUILD_AT * total:
+            return
+    build_codes(store, model)
 
 
 def _update_notes(folder: Path, store: Store) -> list[str]:

@@ -30,6 +30,7 @@ from wavtext.library.lock import IndexLock
 from wavtext.library.pipeline import Embedder
 from wavtext.library.query import Like, Query, query_vector, read_part
 from wavtext.library.reader import Reader
+from wavtext.library.relevance import Relevance
 from wavtext.library.results import (
     Failure,
     IndexProgress,
@@ -239,8 +240,19 @@ class SoundLibrary:
             exclude=self._own_clips(query.like),
         )
         vector = query_vector(query, model, spread, vector_of)
+        background = self._reader.background()
+        relevance = None
+        if background is not None and query.text and not (query.like or query.unlike):
+            relevance = Relevance.of_query(vector, background, index.sample(SAMPLE))
         return search(
-            self.folder, store, index, vector, query.text, options, embed_text=model.embed_text
+            self.folder,
+            store,
+            index,
+            vector,
+            query.text,
+            options,
+            relevance=relevance,
+            embed_text=model.embed_text,
         )
 
     def clip(self, clip_id: int) -> LibraryClip:

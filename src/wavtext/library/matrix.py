@@ -51,11 +51,11 @@ class Matrix:
         return None
 
     @classmethod
-    def load(cls, store: Store, model_id: int, dim: int) -> Self:
-        """Read all embeddings of a model."""
+    def load(cls, store: Store, model_id: int, dim: int, *, after: int = 0) -> Self:
+        """Read all embeddings of a model, or those written after a revision."""
         with store.reading():
             revision = store.revision()
-            part = _read(store.embedding_rows(model_id), dim)
+            part = _read(store.embedding_rows(model_id, after=after), dim)
         alive = np.ones(len(part.clip_ids), bool)
         return cls(
             part.vectors,

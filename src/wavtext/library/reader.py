@@ -3,13 +3,26 @@
 Thread-safe; follows what another process writes, and a file that was replaced.
 """
 
+import contextlib
 import threading
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float32
+
 from wavtext.errors import LibraryError
 from wavtext.library.exact import ExactIndex, Index
+from wavtext.library.lock import IndexLock
 from wavtext.library.matrix import Matrix
-from wavtext.library.store import ModelRecord, Store
+from wavtext.library.quantised import (
+    EXACT_UP_TO,
+    QuantisedIndex,
+    build_codes,
+    codes_folder,
+    open_codes,
+)
+from wavtext.library.relevance import background_key
+from wavtext.library.store import VECTOR_TYPE, ModelRecord, Store
 
 
 class Reader:
@@ -25,6 +38,10 @@ class Reader:
         self.path = path
         self._store: Store | None = None
         self._matrix: Matrix | None = None
+        self._quantised: QuantisedIndex | None = None
+        self._mark = self._refused = 0  # times of the derived files in use, and of damaged ones
+        self._rebuilding = False
+        self._background: tuple[str, Float32[np.ndarray, "captions dim"]] | None = None
         self._lock = threading.RLock()
 
     def close(self) -> None:
@@ -32,7 +49,7 @@ class Reader:
         with self._lock:
             if self._store is not None:
                 self._store.close()
-            self._store = self._matrix = None
+            self._store = self._matrix = self._quantised = None
 
     def store(self) -> Store:
         """The open store; opened again when its file was replaced.
@@ -73,8 +90,68 @@ class Reader:
             return matrix
 
     def index(self) -> Index:
-        """What searches the embeddings."""
-        return ExactIndex(self.matrix())
+        """What searches the embeddings: all of them, or in a large library its derived files."""
+        store, stored = self.store(), self.model()
+        with self._lock:
+            quantised = self._quantised_index(store, stored)
+            if quantised is not None:
+                self._matrix = None
+                return quantised
+            matrix = self.matrix()
+            if len(matrix.vectors) > EXACT_UP_TO:
+                self._rebuild()
+            return ExactIndex(matrix)
+
+    def background(self) -> Float32[np.ndarray, "captions dim"] | None:
+        """The general captions' embeddings; None before they were made."""
+        store, stored = self.store(), self.model()
+        with self._lock:
+            if self._background is None or self._background[0] != stored.identity:
+                if store.meta("background_key") != background_key(stored.identity):
+                    return None
+                steps = np.frombuffer(store.meta("background"), VECTOR_TYPE)
+                vectors = steps.reshape(-1, stored.dim).astype(np.float32)
+                self._background = (stored.identity, vectors)
+            return self._background[1]
+
+    def _quantised_index(self, store: Store, stored: ModelRecord) -> QuantisedIndex | None:
+        """The derived files and what was written since; None where there are none to trust."""
+        try:
+            mark = (codes_folder(self.path) / "current.json").stat().st_mtime_ns
+        except OSError:
+            self._quantised = None
+            return None
+        held = self._quantised
+        if held is None or mark != self._mark or held.codes.model_id != stored.model_id:
+            codes = open_codes(store, stored) if mark != self._refused else None
+            if codes is None:
+                self._quantised, self._refused = None, mark
+                return None
+            tail = Matrix.load(store, stored.model_id, stored.dim, after=codes.revision)
+        else:
+            codes = held.codes
+            tail = held.tail.matrix.refreshed(store)
+            if tail is held.tail.matrix:
+                return held
+        removed = store.removed_after(codes.revision)
+        self._quantised, self._mark = QuantisedIndex(store, codes, tail, removed), mark
+        return self._quantised
+
+    def _rebuild(self) -> None:
+        """Make the derived files in the background, once; searches are exact meanwhile."""
+        if self._rebuilding:
+            return
+        self._rebuilding = True
+
+        def build() -> None:
+            with contextlib.suppress(LibraryError, OSError), IndexLock(self.path):
+                store = Store(self.path, write=True)
+                with contextlib.closing(store):
+                    stored = store.active_model()
+                    if stored is not None:
+                        build_codes(store, stored)
+
+        threading.Thread(target=build, daemon=True).start()
 
     def _not_indexed(self) -> LibraryError:
         return LibraryError(

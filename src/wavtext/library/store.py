@@ -210,7 +210,7 @@ class Store:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'active_model'", (model_id,))
             connection.execute("DELETE FROM embeddings WHERE model_id != ?", (model_id,))
             connection.execute("DELETE FROM models WHERE id != ?", (model_id,))
-            connection.execute("DELETE FROM meta WHERE key = 'background'")
+            connection.execute("DELETE FROM meta WHERE key = 'background_key'")
 
     def revision(self) -> int:
         """Grows with every change to clips or embeddings."""
@@ -509,6 +509,16 @@ class Store:
         revision, content, spans, vectors, crc = row
         intact = embedding_crc(clip_id, identity, content, spans, vectors) == crc
         return EmbeddingRow(clip_id, revision, spans, vectors, intact)
+
+    def count_windows(self, model_id: int, after: int = 0) -> int:
+        """Windows of a model that were written after a revision."""
+        query = (
+            "SELECT coalesce(sum(length(spans)), 0) FROM embeddings "
+            "WHERE model_id = ? AND revision > ?"
+        )
+        with self.reading() as connection:
+            size = connection.execute(query, (model_id, after)).fetchone()[0]
+        return size // (2 * SPAN_TYPE.itemsize)
 
     def removed_after(self, revision: int) -> list[int]:
         """Clips that left the library after a revision."""
