@@ -3,9 +3,9 @@
     python benchmarks/relevance.py MANIFEST [--limit 3000]
 
 MANIFEST lists sounds with captions (JSON lines, wavtext.corpora.manifest). Each distinct caption
-of one to four content words that at least three clips fit is a query; a clip is relevant when its captions hold all content words of the query. Half of the
-queries, chosen by hash, fit the logistic function, the others check it. Each query is asked twice:
-of the whole library, and of the library without its relevant clips, where nothing matches.
+of one to four content words that at least three clips fit is a query; a clip is relevant when its
+captions hold all content words of the query. Half of the queries, chosen by hash, fit the logistic
+function, the others check it. Each query is asked twice: of the whole library, and of the library without its relevant clips, where nothing matches.
 Labels read off captions miss clips that are relevant under other words, so the probabilities err
 on the low side.
 """

@@ -34,7 +34,9 @@ def result_options(function: F) -> F:
         click.option("--without", multiple=True, metavar="TEXT", help="What should not be heard."),
         click.option("--min-duration", type=float, metavar="S", help="Seconds at least."),
         click.option("--max-duration", type=float, metavar="S", help="Seconds at most."),
-        click.option("--folder", metavar="SUBDIR", help="Only sounds inside this folder of DIR."),
+        click.option(
+            "--folder", "inside", metavar="SUBDIR", help="Only sounds inside this folder of DIR."
+        ),
         click.option("--format", "formats", multiple=True, help="Only this format: wav, flac, ..."),
         click.option("--sample-rate", type=int, metavar="HZ", help="At least so many Hz."),
         click.option("--channels", type=int, help="Exactly so many channels."),
@@ -107,7 +109,7 @@ def run_search(
     filters = Filters(
         min_duration=options["min_duration"],
         max_duration=options["max_duration"],
-        folder=options["folder"],
+        folder=options["inside"],
         formats=options["formats"],
         min_sample_rate=options["sample_rate"],
         channels=options["channels"],
