@@ -118,3 +118,23 @@ def test_when_every_decoder_is_busy_the_answer_is_busy(make_decoder, sound):
         assert raised.value.status_code == 503
         with pytest.raises(DecodeError):
             first.result()
+
+
+def test_the_outline_of_a_long_sound_is_exact_in_bounded_memory(make_decoder, tmp_path):
+    path = tmp_path / "long.wav"
+    samples = np.zeros(200 * 8_000, np.float32)
+    samples[50 * 8_000] = 0.9
+    samples[150 * 8_000] = -0.5
+    soundfile.write(path, samples, 8_000)
+    duration, outline = make_decoder().peaks(path, 100)
+    assert duration == pytest.approx(200.0)
+    assert np.flatnonzero(outline[:, 1] > 100).tolist() == [25]
+    assert np.flatnonzero(outline[:, 0] < -50).tolist() == [75]
+
+
+def test_the_outline_of_a_very_short_sound_has_all_its_bins(make_decoder, tmp_path):
+    path = tmp_path / "short.wav"
+    soundfile.write(path, 0.5 * np.ones(40, np.float32), 8_000)
+    _, outline = make_decoder().peaks(path, 64)
+    assert outline.shape == (64, 2)
+    assert (outline[:, 1] > 60).all()

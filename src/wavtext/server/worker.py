@@ -27,6 +27,7 @@ from wavtext.audio.decode import probe, stream_audio
 from wavtext.errors import AudioError, DecodeError, EmptyAudioError
 
 PEAKS_SAMPLE_RATE = 8_000  # Hz: enough to see a sound's outline
+MAX_COLUMNS = 2**18
 MAX_OUTPUT_BYTES = 2**30
 PR_SET_NO_NEW_PRIVS = 38
 
@@ -61,11 +62,8 @@ def samples(job: dict[str, Any]) -> Reply:
 def peaks(job: dict[str, Any]) -> Reply:
     """Lowest and highest sample of each of `bins` equal stretches, as a player draws them."""
     bins: int = job["bins"]
-    lows: list[np.ndarray] = []
-    highs: list[np.ndarray] = []
-    num_samples = 0
-    step = 64  # samples; 8 ms a column bounds memory: an hour is 450,000 columns
-    rest = np.zeros(0, np.float32)
+    low = high = rest = np.zeros(0, np.float32)
+    num_samples, step = 0, 4  # samples a column
     for block in stream_audio(job["path"], PEAKS_SAMPLE_RATE):
         num_samples += len(block)
         if num_samples > job["max_duration"] * PEAKS_SAMPLE_RATE:
@@ -73,15 +71,19 @@ def peaks(job: dict[str, Any]) -> Reply:
         block = np.concatenate([rest, block])
         whole = len(block) // step * step
         columns = block[:whole].reshape(-1, step)
-        lows.append(columns.min(axis=1))
-        highs.append(columns.max(axis=1))
+        low = np.concatenate([low, columns.min(axis=1)])
+        high = np.concatenate([high, columns.max(axis=1)])
         rest = block[whole:]
+        while len(low) > MAX_COLUMNS:  # memory stays bounded however long the sound is
+            pairs = len(low) // 2 * 2
+            rest = np.concatenate([low[pairs:], high[pairs:], rest])  # the odd one waits
+            low = low[:pairs].reshape(-1, 2).min(axis=1)
+            high = high[:pairs].reshape(-1, 2).max(axis=1)
+            step *= 2
     if rest.size:
-        lows.append(rest.min(keepdims=True))
-        highs.append(rest.max(keepdims=True))
+        low, high = np.append(low, rest.min()), np.append(high, rest.max())
     if not num_samples:
         raise EmptyAudioError("the sound holds no samples.")
-    low, high = np.concatenate(lows), np.concatenate(highs)
     edges = np.linspace(0, len(low), bins + 1)
     first = np.minimum(edges[:-1].astype(int), len(low) - 1)
     outline = np.stack([np.minimum.reduceat(low, first), np.maximum.reduceat(high, first)], axis=1)

@@ -5,7 +5,9 @@ import { byId, colour, el, length } from "./dom.js";
 import { Nearest, Plot } from "./map-plot.js";
 import { drawWave, outlineOf } from "./waveform.js";
 
-const HUES = [40, 220, 150, 330, 190, 90, 270, 10, 60, 300, 0];
+const HUES = [40, 220, 150, 330, 190, 90, 270, 10, 60, 300];
+const GREY = { light: { rgb: [0.5, 0.5, 0.55], css: "rgb(127 127 140)" },
+  dark: { rgb: [0.6, 0.62, 0.68], css: "rgb(153 158 173)" } }; // folders beyond the tenth
 const REACH = 12; // px around the pointer
 const REST = 90; // ms the pointer rests before a sound plays
 
@@ -252,8 +254,9 @@ export class MapView {
 
 function hue(group) {
   const light = document.documentElement.dataset.theme === "light";
+  if (group === HUES.length) return light ? GREY.light : GREY.dark;
   const [saturation, lightness] = light ? [0.7, 0.42] : [0.85, 0.68];
-  const h = HUES[group % HUES.length];
+  const h = HUES[group];
   const chroma = saturation * Math.min(lightness, 1 - lightness);
   const channel = (n) => {
     const k = (n + h / 30) % 12;

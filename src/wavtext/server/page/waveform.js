@@ -40,7 +40,7 @@ export function drawWave(canvas, { outline, windows = [], heat = [], at = null }
   const { context, width, height } = fitCanvas(canvas);
   if (!outline || !width) return;
   const { duration, peaks } = outline;
-  const strip = heat.length ? STRIP : 0;
+  const strip = heat.length > 1 ? STRIP : 0;
   const middle = (height - strip - 1) / 2;
   const bins = peaks.length / 2;
   const place = (seconds) => (duration > 0 ? (seconds / duration) * width : 0);
@@ -77,7 +77,7 @@ export function drawWave(canvas, { outline, windows = [], heat = [], at = null }
 }
 
 function drawHeat(context, heat, place, top, accent) {
-  if (!heat.length) return;
+  if (heat.length < 2) return;
   const scores = heat.map(({ score }) => score);
   const [low, high] = [Math.min(...scores), Math.max(...scores)];
   context.fillStyle = accent;
