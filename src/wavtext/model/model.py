@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -38,8 +38,7 @@ class Window:
     embedding: Float[np.ndarray, " dim"]  # float32, of length 1
 
 
-@dataclass(frozen=True, slots=True)
-class CaptionScore:
+class CaptionScore(NamedTuple):
     """A caption and how well it fits a sound."""
 
     caption: str
