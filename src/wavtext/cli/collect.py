@@ -58,7 +58,7 @@ _FAULTS = ("missing audio", "not audio", "broken link", "decoder crashed", "pack
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; default: all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def collect(source: str, input: Path | None, out: Path, **options: Any) -> int:
-    r"""Gather sounds and captions into a manifest.
+    """Gather sounds and captions into a manifest.
 
     SOURCE and what INPUT is for it:
 
@@ -75,7 +75,7 @@ def collect(source: str, input: Path | None, out: Path, **options: Any) -> int:
     OUT/manifest.jsonl holds what can be used, OUT/rejected.jsonl the rest with reasons. The exit
     status is 1 when audio was missing, broken or could not be fetched. An interrupted run goes on
     where it stopped when it is started again.
-    """
+    """  # noqa: D301 - click reads \b as "keep these lines"
     if input is None and source != "debian":
         raise click.UsageError(f"'{source}' needs INPUT: {SOURCES[source]}.")
     from wavtext.corpora.captions import DEFAULT_RULES, PAPER_TEMPLATE, CaptionBuilder, choose_rules

@@ -158,6 +158,81 @@ def check(
     return 1 if exclusions else 0
 
 
+@corpus.command()
+@click.argument("manifest", type=click.Path(path_type=Path, exists=True))
+@click.option("--out", required=True, metavar="URL", help="A folder, s3://, gs://, ...")
+@click.option("--sample-rate", type=click.IntRange(min=1), default=44_100, help="Hz.")
+@click.option("--log-mel", is_flag=True, help="Also pack the log-mels that training uses.")
+@click.option(
+    "--config", type=click.Path(path_type=Path, exists=True), help="TOML with a table [log_mel]."
+)
+@click.option("--max-duration", type=float, default=300.0, help="Seconds; longer clips are cut.")
+@click.option("--shard-size", type=click.IntRange(min=1), default=256, help="Clips in a shard.")
+@click.option("--exclude", type=click.Path(path_type=Path), help="An exclusion list to honour.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; default: all cores.")
+def pack(
+    manifest: Path,
+    out: str,
+    sample_rate: int,
+    log_mel: bool,
+    config: Path | None,
+    max_duration: float,
+    shard_size: int,
+    exclude: Path | None,
+    workers: int | None,
+) -> int:
+    """Pack resampled audio and log-mels into Parquet shards, checking each clip on the way."""
+    from wavtext.audio.log_mel import LogMelConfig
+    from wavtext.config import from_dict, read_toml
+    from wavtext.corpora.exclusions import Exclusions
+    from wavtext.corpora.inspection import CACHE_NAME
+    from wavtext.corpora.manifest import read_manifest
+    from wavtext.corpora.pack import PackOptions
+    from wavtext.corpora.pack import pack as pack_clips
+
+    front_end = None
+    if config:
+        table = read_toml(config).get("log_mel", {})
+        front_end = from_dict(LogMelConfig, table, where=str(config), table="log_mel")
+        sample_rate = front_end.sample_rate
+    elif log_mel:
+        front_end = LogMelConfig(sample_rate=sample_rate)
+    clips = read_manifest(manifest)
+    if exclude:
+        clips = Exclusions.read(exclude).keep(clips)
+    summary = pack_clips(
+        clips,
+        out,
+        options=PackOptions(
+            sample_rate=sample_rate,
+            log_mel=front_end,
+            max_duration=max_duration,
+            clips_per_shard=shard_size,
+        ),
+        workers=workers,
+        cache=manifest.absolute().parent / CACHE_NAME,
+    )
+    click.echo(
+        f"{summary.clips} of {len(clips)} clips, {summary.duration / 3600:.2f} h, in"
+        f" {summary.shards} shards ({summary.new_shards} new); {summary.cut} cut at"
+        f" {max_duration:g} s."
+    )
+    for reason, count in summary.rejected.items():
+        click.echo(f"  {count} rejected: {reason}")
+    return 1 if summary.rejected else 0
+
+
+@corpus.command()
+@click.argument("url")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder to fill.")
+def unpack(url: str, out: Path) -> None:
+    """Write a pack's clips as FLAC files with a manifest."""
+    from wavtext.corpora.pack import unpack as unpack_clips
+
+    count = unpack_clips(url, out)
+    click.echo(f"{count} clips: {out / 'manifest.jsonl'}")
+
+
 def _corpora(
     paths: tuple[Path, ...], templates: tuple[str, ...], *, only_test: bool
 ) -> "list[Corpus]":

@@ -40,11 +40,12 @@ def folder_clips(folder: Path) -> Iterator[Clip]:
         if hidden or path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
             continue
         columns = sound_columns(path, relative)
+        source = folder.resolve().name
         yield Clip(
             clip_id=relative.as_posix(),
             path=path,
-            group=family_of_name(relative),
-            source=folder.resolve().name,
+            group=f"{source}/{family_of_name(relative)}",
+            source=source,
             license=columns.pop("license", ""),
             credit=columns.get("artist", ""),
             columns=columns,

@@ -99,6 +99,29 @@ def inspect_files(
         known.close()
 
 
+class Memory:
+    """Where other passes over the files leave what they found, for later ones.
+
+    Args:
+        cache: The file of findings; None forgets.
+    """
+
+    def __init__(self, cache: Path | None) -> None:
+        self._cache = _Cache(cache)
+
+    def __enter__(self) -> "Memory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cache.close()
+
+    def add(self, path: Path, found: Inspection) -> None:
+        """Remember a file as it is now, unless it is known."""
+        stamp = self._cache.stamp(path)
+        if stamp not in self._cache:
+            self._cache.add(stamp, found)
+
+
 class _Cache:
     """Inspections by path, size and time of change, in a file that is only ever appended to."""
 

@@ -89,7 +89,7 @@ def words_of_folders(folders: Iterable[str], abbreviations: Mapping[str, str] | 
 def family_of_name(path: PurePath) -> str:
     """The name without numbers and takes: `crow_03.wav` and `crow 1.wav` are one family."""
     stem = re.sub(r"[\s_\-.#()]*\d+[\s_\-.()]*", " ", path.stem).strip().lower()
-    return f"{path.parent.as_posix()}/{stem}" if stem else path.as_posix()
+    return (path.parent / (stem or path.name)).as_posix()
 
 
 def parse_ucs_name(stem: str) -> UcsName | None:
