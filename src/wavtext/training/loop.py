@@ -105,7 +105,7 @@ def train(
     if folder.writes:
         built.tokenizer.tokenizer.save(str(tokenizer_file))
     data = TrainingData(training, built.tokenizer, config, crop_frames=built.crop_frames)
-    model: nn.Module = built.model.to(chosen)
+    model: nn.Module = built.model.to(chosen, memory_format=torch.channels_last)
     if config.sync_batch_norm:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     towers = cast(TwoTowers, model)
