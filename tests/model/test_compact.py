@@ -1,0 +1,56 @@
+"""The model inside the package, on sounds that tests make: what it must never lose."""
+
+import numpy as np
+import pytest
+
+from wavtext import Model, Waveform, load_model
+
+RATE = 22_050
+
+
+@pytest.fixture(scope="module")
+def compact() -> Model:
+    return load_model()
+
+
+def noise_bursts(rate: float, seconds: float = 4.0) -> Waveform:
+    rng = np.random.default_rng(1)
+    time = np.arange(int(seconds * RATE)) / RATE
+    envelope = np.exp(-((time * rate) % 1) * 12)
+    return Waveform((0.3 * envelope * rng.standard_normal(time.size)).astype(np.float32), RATE)
+
+
+def test_gain_changes_nothing(compact: Model):
+    sound = noise_bursts(2.0)
+    for gain in (0.25, 4.0):
+        louder = Waveform(sound.samples * np.float32(gain), RATE)
+        same = compact.embed_audio([sound])[0] @ compact.embed_audio([louder])[0]
+        assert same > 0.999
+
+
+def test_a_lead_in_of_silence_changes_nothing(compact: Model):
+    sound = noise_bursts(2.0)
+    late = Waveform(np.concatenate([np.zeros(RATE, np.float32), sound.samples]), RATE)
+    assert compact.embed_audio([sound])[0] @ compact.embed_audio([late])[0] > 0.999
+    assert compact.embed_windows(late)[0].start == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_batch_of_texts_is_each_text_by_itself(compact: Model):
+    texts = ["a dog barking", "rain", "a heavy wooden door is slammed shut in a large empty hall"]
+    alone = np.concatenate([compact.embed_text([text]) for text in texts])
+    np.testing.assert_allclose(compact.embed_text(texts), alone, atol=1e-6)
+
+
+def test_paraphrases_are_nearer_than_other_sounds(compact: Model):
+    dog, barking, rain = compact.embed_text(["a dog barking", "barks of a puppy", "heavy rain"])
+    assert dog @ barking > dog @ rain + 0.2
+
+
+def test_hiss_is_rather_rain_than_a_flute_and_a_tone_the_reverse(compact: Model):
+    rng = np.random.default_rng(0)
+    hiss = Waveform((0.1 * rng.standard_normal(4 * RATE)).astype(np.float32), RATE)
+    time = np.arange(4 * RATE) / RATE
+    tone = sum(np.sin(2 * np.pi * 440 * k * time) / k**2 for k in (1, 2, 3))
+    vibrato = Waveform((0.2 * tone).astype(np.float32), RATE)
+    assert compact.classify(hiss, ["heavy rain", "a flute"])[0].caption == "heavy rain"
+    assert compact.classify(vibrato, ["heavy rain", "a flute"])[0].caption == "a flute"
