@@ -182,7 +182,9 @@ def test_a_table_is_trained_reported_and_resumed(setting):
     assert len(results) == 4
     times = [path.stat().st_mtime_ns for path in results]
     results[0].unlink()
-    again = CliRunner().invoke(experiment, run, standalone_mode=False, catch_exceptions=False)
+    again = CliRunner().invoke(
+        experiment, [*run, "--jobs", "2"], standalone_mode=False, catch_exceptions=False
+    )
     assert again.return_value == 0
     assert [path.stat().st_mtime_ns for path in results[1:]] == times[1:]
     assert json.loads((setting.out / "report.json").read_text()) == report
