@@ -48,7 +48,7 @@ from wavtext.training.cnn14 import Cnn14
 from wavtext.training.htsat import Htsat, HtsatConfig
 
 HERE = Path(__file__).parent
-SEEDS_A, STEPS_A, BATCH_A, RATE_A = 5, 600, 256, 1e-3
+SEEDS_A, STEPS_A, BATCH_A, RATE_A = 3, 600, 256, 1e-3
 SEEDS_B, STEPS_B, BATCH_B, RATE_B = 3, 400, 48, 1e-3
 FRAMES, BANDS = 64, 32  # of a crop in part b: 3.0 s in steps of 46 ms, pairs of 64 mel bands
 
