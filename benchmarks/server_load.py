@@ -100,7 +100,7 @@ def make_library(folder: Path, num_windows: int) -> str:
                 size=1000,
                 mtime_ns=10**18,
                 content=i.to_bytes(16, "big"),
-                duration=5.0 * WINDOWS_OF_A_CLIP,
+                duration=round(5.0 * WINDOWS_OF_A_CLIP - rng.uniform(0, 5), 2),
                 sample_rate=44_100,
                 channels=2,
                 format="wav",

@@ -107,6 +107,9 @@ def _run(
     open_page: bool,
 ) -> None:
     """Listen until Ctrl-C."""
+    # Threads of a matrix product that wait for each other cost more than they save here: many
+    # searches run at once, and each shares its scan with the others (docs/decisions/0063).
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from wavtext.errors import MissingExtraError
     from wavtext.library.library import SoundLibrary

@@ -1,5 +1,7 @@
 """Exact search: every window's cosine, then the best window of every clip."""
 
+import threading
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -8,6 +10,7 @@ from jaxtyping import Bool, Float32, Int64
 from wavtext.library.matrix import Matrix
 
 Vector = Float32[np.ndarray, " dim"]
+MOST = 16  # queries in one pass
 
 
 class Index(Protocol):
@@ -41,45 +44,113 @@ class ExactIndex:
 
     def __init__(self, matrix: Matrix) -> None:
         self.matrix = matrix
+        self._scan = SharedScan(matrix.vectors)
+        self._positions: dict[int, int] | None = None
+        self._sample: tuple[int, Float32[np.ndarray, "windows dim"]] | None = None
 
     def best(
         self, query: Vector, count: int, allowed: Int64[np.ndarray, " clips"] | None
     ) -> tuple[Int64[np.ndarray, " best"], Float32[np.ndarray, " best"]]:
         """(clip ids, score of the best window), best first, among the clips allowed."""
         matrix = self.matrix
-        scores = clip_scores(matrix.vectors @ query, matrix.offsets)
+        scores = clip_scores(self._scan.scores(query), matrix.offsets)
         alive = matrix.alive
         if allowed is not None:
             alive = alive & np.isin(matrix.clip_ids, allowed)
         positions = best_clips(scores, alive, count)
-        return matrix.clip_ids[positions], scores[positions]
+        exact = self._exact_scores(positions, query)
+        order = np.argsort(-exact, kind="stable")
+        return matrix.clip_ids[positions[order]], exact[order]
 
     def best_of(
         self, clip_ids: Int64[np.ndarray, " clips"], query: Vector
     ) -> Float32[np.ndarray, " clips"]:
         """The best window's score of given clips; -inf for clips that are not there."""
         scores = np.full(len(clip_ids), -np.inf, np.float32)
-        for i, clip_id in enumerate(clip_ids.tolist()):
-            found = self.windows(clip_id)
-            if found is not None:
-                scores[i] = (found[1] @ query).max()
+        positions = self._known_positions()
+        found = [(i, positions.get(each)) for i, each in enumerate(clip_ids.tolist())]
+        there = [(i, position) for i, position in found if position is not None]
+        if there:
+            rows, places = zip(*there, strict=True)
+            scores[list(rows)] = self._exact_scores(np.array(places, np.int64), query)
         return scores
 
     def sample(self, count: int) -> Float32[np.ndarray, "windows dim"]:
-        """Up to `count` windows, evenly spread."""
-        vectors = self.matrix.vectors
-        return vectors[:: max(1, -(-len(vectors) // count))]
+        """Up to `count` windows, evenly spread; kept side by side, for every search asks."""
+        if self._sample is None or self._sample[0] != count:
+            vectors = self.matrix.vectors
+            step = max(1, -(-len(vectors) // count))
+            self._sample = (count, np.ascontiguousarray(vectors[::step]))
+        return self._sample[1]
 
     def windows(
         self, clip_id: int
     ) -> tuple[Float32[np.ndarray, "windows 2"], Float32[np.ndarray, "windows dim"]] | None:
         """Spans and embeddings of one clip's windows; None when it is not there."""
         matrix = self.matrix
-        position = matrix.position_of(clip_id)
+        position = self._known_positions().get(clip_id)
         if position is None:
             return None
         begin, end = matrix.offsets[position : position + 2]
         return matrix.spans[begin:end], matrix.vectors[begin:end]
+
+    def _known_positions(self) -> dict[int, int]:
+        """Where each clip is."""
+        if self._positions is None:
+            alive = np.flatnonzero(self.matrix.alive)
+            ids = self.matrix.clip_ids[alive]
+            self._positions = dict(zip(ids.tolist(), alive.tolist(), strict=True))
+        return self._positions
+
+    def _exact_scores(
+        self, positions: Int64[np.ndarray, " clips"], query: Vector
+    ) -> Float32[np.ndarray, " clips"]:
+        """The best window's cosine, summed row by row: it does not depend on what else is asked."""
+        if not len(positions):
+            return np.empty(0, np.float32)
+        offsets = self.matrix.offsets
+        begins, counts = offsets[positions], offsets[positions + 1] - offsets[positions]
+        firsts = np.cumsum(counts) - counts
+        rows = np.arange(int(counts.sum())) + np.repeat(begins - firsts, counts)
+        cosines = np.einsum("ij,j->i", self.matrix.vectors[rows], query)
+        return np.maximum.reduceat(cosines, firsts)
+
+
+class SharedScan:
+    """Scores of all windows; threads that ask at the same time share one pass over memory.
+
+    A scan is bound by memory, so a pass for eight queries costs little more than for one. Whoever
+    gets the turn answers all who wait.
+    """
+
+    def __init__(self, vectors: Float32[np.ndarray, "windows dim"]) -> None:
+        self._vectors = vectors
+        self._waiting: list[_Ask] = []
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+
+    def scores(self, query: Vector) -> Float32[np.ndarray, " windows"]:
+        """The query's dot product with every vector."""
+        ask = _Ask(query)
+        with self._lock:
+            self._waiting.append(ask)
+        with self._turn:
+            while ask.scores is None:
+                with self._lock:
+                    batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                if len(batch) == 1:
+                    batch[0].scores = self._vectors @ batch[0].query
+                    continue
+                together = np.stack([each.query for each in batch]) @ self._vectors.T
+                for each, scores in zip(batch, together, strict=True):
+                    each.scores = scores
+        return ask.scores
+
+
+@dataclass(slots=True, eq=False)
+class _Ask:
+    query: Vector
+    scores: Float32[np.ndarray, " windows"] | None = None
 
 
 def clip_scores(

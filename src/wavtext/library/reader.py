@@ -38,6 +38,7 @@ class Reader:
         self.path = path
         self._store: Store | None = None
         self._matrix: Matrix | None = None
+        self._exact: ExactIndex | None = None
         self._quantised: QuantisedIndex | None = None
         self._mark = self._refused = 0  # times of the derived files in use, and of damaged ones
         self._rebuilding = False
@@ -49,7 +50,7 @@ class Reader:
         with self._lock:
             if self._store is not None:
                 self._store.close()
-            self._store = self._matrix = self._quantised = None
+            self._store = self._matrix = self._exact = self._quantised = None
 
     def store(self) -> Store:
         """The open store; opened again when its file was replaced.
@@ -95,12 +96,14 @@ class Reader:
         with self._lock:
             quantised = self._quantised_index(store, stored)
             if quantised is not None:
-                self._matrix = None
+                self._matrix = self._exact = None
                 return quantised
             matrix = self.matrix()
             if len(matrix.vectors) > EXACT_UP_TO:
                 self._rebuild()
-            return ExactIndex(matrix)
+            if self._exact is None or self._exact.matrix is not matrix:
+                self._exact = ExactIndex(matrix)
+            return self._exact
 
     def background(self) -> Float32[np.ndarray, "captions dim"] | None:
         """The general captions' embeddings; None before they were made."""

@@ -5,9 +5,10 @@ the bonus is measured in standard deviations of the cosine over the library, so 
 same for any model. `SearchResult.score` stays the plain cosine.
 """
 
+import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from wavtext.library.results import MatchingWindow, SearchResult
 from wavtext.library.store import ClipRecord, Store
 
 NAME_WEIGHT = 3.0  # standard deviations that a name with all words of the query is worth
+READ_AT_ONCE = 32  # candidates
+LOOK_FOR_COPIES = 4  # times the limit: candidates that grouping looks at
 POOL = 200  # candidates that names, groups and diversity choose from
 SAMPLE = 2048  # windows that stand for the library
 WINDOWS_SHOWN = 10  # of one clip, in a result
@@ -154,7 +157,7 @@ def _candidates(
         pool = max(POOL, 4 * pool)
     ids, scores = index.best(query, pool, allowed)
     found = dict(zip(ids.tolist(), scores.tolist(), strict=True))
-    named = _named(store, words)
+    named = _named(store, words, found)
     if named:
         ranked = sorted(named, key=lambda clip_id: -named[clip_id][0])[:POOL]
         others = np.array([each for each in ranked if each not in found], np.int64)
@@ -171,36 +174,57 @@ def _candidates(
     return sorted(candidates, key=lambda each: (-each.rank, each.clip_id))
 
 
-def _named(store: Store, words: list[str]) -> dict[int, tuple[float, tuple[str, ...]]]:
-    """Clip -> (share of the query's words its name holds, rare words counting more; the words)."""
+def _named(
+    store: Store, words: list[str], found: Collection[int]
+) -> dict[int, tuple[float, tuple[str, ...]]]:
+    """Clip -> (share of the query's words its name holds, rare words counting more; the words).
+
+    Of the clips that hold a word: those found by sound, and the POOL that hold most.
+    """
     if not words:
         return {}
     total = max(store.count("clips"), 1)
-    holders = {word: store.clips_with_word(word) for word in words}
+    holders = {word: np.array(store.clips_with_word(word), np.int64) for word in words}
     weights = {word: math.log(1 + total / max(len(ids), 1)) for word, ids in holders.items()}
     everything = sum(weights.values())
-    named: dict[int, tuple[float, tuple[str, ...]]] = {}
-    for word, ids in holders.items():
-        for clip_id in ids:
-            share, matched = named.get(clip_id, (0.0, ()))
-            named[clip_id] = (share + weights[word] / everything, (*matched, word))
-    return named
+    ids, places = np.unique(np.concatenate(list(holders.values())), return_inverse=True)
+    holds = np.zeros((len(words), len(ids)), bool)
+    begin = 0
+    for row, each in enumerate(holders.values()):
+        holds[row, places[begin : begin + len(each)]] = True
+        begin += len(each)
+    shares = np.array([weights[word] / everything for word in words]) @ holds
+    wanted = np.isin(ids, list(found))
+    wanted[np.argsort(-shares, kind="stable")[:POOL]] = True
+    return {
+        int(ids[i]): (
+            float(shares[i]),
+            tuple(word for row, word in enumerate(words) if holds[row, i]),
+        )
+        for i in np.flatnonzero(wanted)
+    }
 
 
 def _details(store: Store, index: Index, candidates: Sequence[_Candidate]) -> Iterator[_Found]:
-    """Records and embeddings of candidates, read as they are asked for."""
-    for candidate in candidates:
-        row = next(store.clip_rows([candidate.clip_id]), None)
-        windows = index.windows(candidate.clip_id)
-        if row is None or windows is None or not row[1].format:
-            continue  # it left meanwhile, or its name was lost to damage
-        yield _Found(candidate, row[1], *windows, clip_vector(windows[1]))
+    """Records and embeddings of candidates, read a few at a time as they are asked for."""
+    for begin in range(0, len(candidates), READ_AT_ONCE):
+        some = candidates[begin : begin + READ_AT_ONCE]
+        records = dict(store.clip_rows([each.clip_id for each in some]))
+        for candidate in some:
+            record = records.get(candidate.clip_id)
+            windows = index.windows(candidate.clip_id)
+            if record is None or windows is None or not record.format:
+                continue  # it left meanwhile, or its name was lost to damage
+            yield _Found(candidate, record, *windows, clip_vector(windows[1]))
 
 
 def _grouped(folder: Path, found: Iterator[_Found], options: SearchOptions) -> list[_Found]:
-    """The first `limit`; with `group`, clips that sound like one before are folded into it."""
+    """The first `limit`; with `group`, clips that sound like one before are folded into it.
+
+    What sounds the same scores the same, so copies are looked for among the next few only.
+    """
     chosen: list[_Found] = []
-    for each in found:
+    for each in itertools.islice(found, LOOK_FOR_COPIES * options.limit):
         same = next((kept for kept in chosen if _sound_the_same(kept, each)), None)
         if options.group and same is not None:
             same.duplicates.append(folder / each.record.path)

@@ -63,7 +63,13 @@ class CachedModel:
             batch = [*ours, *others[: MAX_BATCH - len(ours)]]
             for text in batch:
                 self._waiting.pop(text, None)
-        embeddings = self._model.embed_text(batch)
+        try:
+            embeddings = self._model.embed_text(batch)
+        except Exception:
+            if batch == ours:
+                raise
+            batch = ours  # a text that cannot be embedded is its own asker's trouble
+            embeddings = self._model.embed_text(ours)
         with self._lock:
             for text, embedding in zip(batch, embeddings, strict=True):
                 self._known[text] = embedding
