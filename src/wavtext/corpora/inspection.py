@@ -83,12 +83,14 @@ def inspect_files(
         workers: Processes.
     """
     known = _Cache(cache)
-    stamped = [(path, known.stamp(path)) for path in paths]
-    fresh = [path for path, stamp in stamped if stamp not in known]
+    stamped = [(path, known.stamp(path), path.is_file()) for path in paths]
+    fresh = [path for path, stamp, there in stamped if there and stamp not in known]
     results = map_parallel(inspect_file, fresh, workers=workers, on_crash=_crashed)
     try:
-        for _, stamp in stamped:
-            if stamp in known.at_start:
+        for path, stamp, there in stamped:
+            if not there:
+                yield inspect_file(path)
+            elif stamp in known.at_start:
                 yield known.read(stamp)
             else:
                 found = next(results)

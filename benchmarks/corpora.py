@@ -1,0 +1,205 @@
+"""How fast are collections checked and packed, what does the fingerprint find, in how much memory?
+
+    python benchmarks/corpora.py speed [--clips 200] [--workers 2]
+    python benchmarks/corpora.py fingerprint --sounds FOLDER [--clips 500]
+    python benchmarks/corpora.py scale [--clips 50000]
+
+speed: 10 s stereo clips of noise and tones, 48 kHz, in four formats -> times real time, of
+`wavtext corpus pack --log-mel` (decode, check, resample to 44.1 kHz, log-mel, FLAC, one pass), by
+the clock on all workers, and by the processor time of one, which other load does not spoil.
+fingerprint: copies of real sounds, re-encoded, resampled, padded -> share recognised, and pairs of
+different files taken for copies.
+scale: near duplicates among random fingerprints, ten seconds each -> seconds and peak memory.
+"""
+
+import argparse
+import io
+import os
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import soundfile
+import soxr
+from machine import machine
+
+from wavtext.audio.decode import AUDIO_SUFFIXES, load_audio
+from wavtext.audio.log_mel import LogMelConfig
+from wavtext.corpora.duplicates import MAX_DIFFERENCE, MIN_SIMILARITY, near_duplicates
+from wavtext.corpora.fingerprint import SAMPLE_RATE, Fingerprint, difference, fingerprint
+from wavtext.corpora.inspection import Inspection
+from wavtext.corpora.manifest import Clip
+from wavtext.corpora.pack import PackOptions, pack
+from wavtext.errors import WavtextError
+
+FORMATS = {
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+}
+
+
+def speed(clips: int, workers: int) -> None:
+    rng = np.random.default_rng(0)
+    time_axis = np.arange(480_000) / 48_000
+    tone = np.sin(2 * np.pi * (200 + 300 * np.sin(time_axis)) * time_axis)
+    sound = np.stack([0.3 * tone + 0.05 * rng.standard_normal(480_000)] * 2, axis=1)
+    print("| format | clips | × real time, clock | × real time of one core |")
+    print("|---|---:|---:|---:|")
+    for suffix, (kind, subtype) in FORMATS.items():
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            manifest: list[Clip] = []
+            for number in range(clips):
+                path = folder / f"{number}.{suffix}"
+                if number < 8:
+                    soundfile.write(
+                        path, np.roll(sound, number * 999, 0), 48_000, subtype, format=kind
+                    )
+                else:
+                    os.link(folder / f"{number % 8}.{suffix}", path)
+                manifest.append(Clip(f"{number}", path, ("noise",)))
+            options = PackOptions(log_mel=LogMelConfig())
+            start = time.perf_counter()
+            summary = pack(manifest, str(folder / "pack"), options=options, workers=workers)
+            clock = time.perf_counter() - start
+            # Again in this process, for the processor time of a core.
+            start = time.process_time()
+            alone = pack(manifest[:40], str(folder / "alone"), options=options, workers=1)
+            used = time.process_time() - start
+            print(
+                f"| {suffix} | {summary.clips} | {summary.duration / clock:.0f} |"
+                f" {alone.duration / used:.0f} |",
+                flush=True,
+            )
+
+
+def encoded(sound: np.ndarray, rate: int, kind: str, subtype: str, level: float | None = None):
+    buffer = io.BytesIO()
+    extra = {} if level is None else {"compression_level": level}
+    soundfile.write(buffer, np.clip(sound, -1, 1), rate, format=kind, subtype=subtype, **extra)
+    buffer.seek(0)
+    return soundfile.read(buffer, dtype="float32")
+
+
+def resampled(sound: np.ndarray, rate: int, to: int) -> np.ndarray:
+    return sound if rate == to else soxr.resample(sound, rate, to)
+
+
+Change = Callable[[np.ndarray, int], tuple[np.ndarray, int]]
+CHANGES: dict[str, Change] = {
+    "MP3, 44.1 kHz, default quality": lambda x, r: encoded(
+        resampled(x, r, 44_100), 44_100, "MP3", "MPEG_LAYER_III"
+    ),
+    "MP3, 22 kHz, low quality": lambda x, r: encoded(
+        resampled(x, r, 22_050), 22_050, "MP3", "MPEG_LAYER_III", 0.9
+    ),
+    "Vorbis, low quality": lambda x, r: encoded(x, r, "OGG", "VORBIS", 0.9),
+    "Opus, low quality": lambda x, r: encoded(resampled(x, r, 48_000), 48_000, "OGG", "OPUS", 0.9),
+    "8 kHz": lambda x, r: (resampled(x, r, 8_000), 8_000),
+    "11 kHz, 8 bit": lambda x, r: (np.round(resampled(x, r, 11_025) * 127) / 127, 11_025),
+    "12 dB quieter": lambda x, r: (x * 0.25, r),
+    "50 ms before, 100 ms after": lambda x, r: (np.pad(x, (r // 20, r // 10)), r),
+    "a tenth cut away": lambda x, r: (x[len(x) // 20 : -(len(x) // 20)], r),
+}
+
+
+def of(sound: np.ndarray, rate: int) -> Fingerprint:
+    return fingerprint(resampled(sound.astype(np.float32), rate, SAMPLE_RATE))
+
+
+def sounds_in(folder: Path, clips: int) -> list[tuple[np.ndarray, int]]:
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    random.Random(0).shuffle(paths)
+    found: list[tuple[np.ndarray, int]] = []
+    for path in paths:
+        try:
+            waveform = load_audio(path, duration=60.0, on_warning=lambda warning: None)
+        except WavtextError:
+            continue
+        if waveform.duration >= 0.15:
+            found.append((waveform.samples, waveform.sample_rate))
+        if len(found) == clips:
+            break
+    return found
+
+
+def recall(sounds: Path, clips: int) -> None:
+    originals = sounds_in(sounds, clips)
+    prints = [of(*each) for each in originals]
+    print(f"{len(originals)} sounds of {sounds}, {sum(len(x) / r for x, r in originals):.0f} s")
+    print("| copy | recognised | 95 % interval | median difference |\n|---|---:|---|---:|")
+    for name, change in CHANGES.items():
+        hits, apart = 0, []
+        for (sound, rate), original in zip(originals, prints, strict=True):
+            copy = of(*change(sound, rate))
+            apart.append(difference(original.words, copy.words))
+            similar = float(original.descriptor @ copy.descriptor) >= MIN_SIMILARITY
+            hits += similar and apart[-1] <= MAX_DIFFERENCE
+        low, high = wilson(hits, len(originals))
+        print(
+            f"| {name} | {hits / len(originals):.1%} | {low:.1%} to {high:.1%} |"
+            f" {np.median(apart):.3f} |",
+            flush=True,
+        )
+    found = list(near_duplicates([inspection(each, i) for i, each in enumerate(prints)]))
+    pairs = len(prints) * (len(prints) - 1) // 2
+    print(f"{len(found)} of {pairs} pairs of different files are taken for one recording.")
+
+
+def wilson(hits: int, total: int) -> tuple[float, float]:
+    z, share = 1.96, hits / total
+    centre = share + z * z / (2 * total)
+    spread = z * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return (centre - spread) / (1 + z * z / total), (centre + spread) / (1 + z * z / total)
+
+
+def inspection(found: Fingerprint, number: int) -> Inspection:
+    return Inspection(
+        checksum=f"{number}", words=found.words, descriptor=found.descriptor.astype(np.float16)
+    )
+
+
+def scale(clips: int) -> None:
+    rng = np.random.default_rng(0)
+    found: list[Inspection] = []
+    for number in range(clips):
+        # Random descriptors share a spectral tilt, as real ones do: some pass as candidates.
+        descriptor = rng.standard_normal(264) + 1.5 * np.tile(np.linspace(2, -2, 33), 8)
+        words = rng.integers(0, 2**32, 626, dtype=np.uint32)
+        found.append(
+            inspection(Fingerprint(words, descriptor / np.linalg.norm(descriptor)), number)
+        )
+    found[-1] = inspection(Fingerprint(found[0].words, found[0].descriptor), -1)
+    start = time.perf_counter()
+    pairs = list(near_duplicates(found))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    took = time.perf_counter() - start
+    print(f"{clips} fingerprints: {len(pairs)} pair in {took:.0f} s; peak memory {peak:.0f} MiB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["speed", "fingerprint", "scale"])
+    parser.add_argument("--clips", type=int)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--sounds", type=Path)
+    arguments = parser.parse_args()
+    print(machine())
+    if arguments.what == "speed":
+        speed(arguments.clips or 200, arguments.workers)
+    elif arguments.what == "fingerprint":
+        recall(arguments.sounds, arguments.clips or 500)
+    else:
+        scale(arguments.clips or 50_000)
+
+
+if __name__ == "__main__":
+    main()
