@@ -135,9 +135,11 @@ def _package_clips(folder: Path, rule: PackageRule) -> Iterator[Clip]:
     if copyright_path.is_file():
         licenses = CopyrightFile(copyright_path.read_text(encoding="utf-8", errors="replace"))
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
-            continue
         installed = PurePosixPath(path.relative_to(folder).as_posix())
+        is_sound = path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+        # Asked again: the list may leave out more than when the package was fetched.
+        if not is_sound or not _wanted(str(installed), rule):
+            continue
         title, title_from = _title(path, rule)
         if licenses is None:
             found = FileLicense(UNCLEAR, "", "the package has no copyright file of its own")
@@ -145,9 +147,10 @@ def _package_clips(folder: Path, rule: PackageRule) -> Iterator[Clip]:
             found = licenses.license_of(str(installed))
         own_names = {rule.package, *rule.package.split("-")}
         folders = [part for part in installed.parts[:-1] if part.lower() not in own_names]
+        context = words_of_folders(folders, rule.abbreviations)
         columns = {
             "title": title,
-            "description": words_of_folders(folders, rule.abbreviations),
+            "description": "" if context == title else context,
             "title_from": title_from,
             "license_from": found.basis,
             "package_version": str(marker["version"]),
