@@ -5,9 +5,9 @@
 MANIFEST lists sounds with captions (JSON lines, wavtext.corpora.manifest). Each distinct caption
 of one to four content words that at least three clips fit is a query; a clip is relevant when its
 captions hold all content words of the query. Half of the queries, chosen by hash, fit the logistic
-function, the others check it. Each query is asked twice: of the whole library, and of the library without its relevant clips, where nothing matches.
-Labels read off captions miss clips that are relevant under other words, so the probabilities err
-on the low side.
+function, the others check it. Each query is asked twice: of the whole library, and of the library
+without its relevant clips, where nothing matches. Labels read off captions miss clips that are
+relevant under other words, so the probabilities err on the low side.
 """
 
 import argparse
@@ -41,13 +41,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.work or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            if old.is_symlink():
+                old.unlink()
         words: dict[str, set[str]] = {}
         for number, clip in enumerate(clips):
             name = f"{number:06d}{clip.path.suffix}"
             words[name] = {stem(w) for caption in clip.captions for w in content_words(caption)}
-            link = folder / name
-            link.unlink(missing_ok=True)
-            link.symlink_to(os.path.abspath(arguments.manifest.parent / clip.path))
+            (folder / name).symlink_to(os.path.abspath(arguments.manifest.parent / clip.path))
         with SoundLibrary.open(folder, model=arguments.model) as library:
             print(library.index().summary())
             captions = {caption for clip in clips for caption in clip.captions}
@@ -144,6 +145,11 @@ def report(
     best_there = p[kinds].reshape(-1, TOP).max(axis=1)
     best_gone = p[~kinds].reshape(-1, TOP).max(axis=1)
     hit = labels[kinds].reshape(-1, TOP).any(axis=1)
+    for least in (0.1, 0.2, 0.3, 0.4, 0.5):
+        gone, wrong = np.mean(best_gone < least), np.mean(best_there[hit] < least)
+        print(
+            f"  below {least}: {gone:.2f} of those without a match, {wrong:.2f} of those answered"
+        )
     gone, wrong = np.mean(best_gone < 0.5), np.mean(best_there[hit] < 0.5)
     print(f"{len(hit)} queries; answered in the top {TOP}: {hit.mean():.2f}")
     print(f"'nothing matches well' is said for {gone:.2f} of queries without a match,")

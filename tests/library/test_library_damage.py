@@ -102,7 +102,7 @@ def test_random_damage_never_gives_a_wrong_result(folder: Path, tmp_path: Path) 
     whole = path.read_bytes()
     generator = random.Random(1)
     noticed = 0
-    for _ in range(25):
+    for _ in range(12):
         content = bytearray(whole)
         for _ in range(generator.choice([1, 4, 40])):
             content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
@@ -120,7 +120,7 @@ def test_random_damage_never_gives_a_wrong_result(folder: Path, tmp_path: Path) 
         assert_part_of(before, embeddings(folder))
         for file in folder.glob(".wavtext/*damaged*"):
             file.unlink()
-    assert noticed > 5
+    assert noticed > 3
 
 
 def test_a_flipped_bit_in_an_embedding_leaves_that_clip_out_until_it_is_made_again(

@@ -93,7 +93,7 @@ def child(command: dict) -> None:
         report = library.index(
             lambda progress: os.write(log, os.fsencode(progress.path.name) + b"\n"), workers=2
         )
-        found = [result.path.name for result in library.search("hum", limit=100)]
+        found = [result.path.name for result in library.search("hum", limit=100, names=False)]
         answer = {**report.to_dict(), "writes": killer.count, "found": found}
     except WavtextError as error:
         answer = {"error": str(error), "writes": killer.count}

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--retry", is_flag=True, help="Try files again that failed before.")
 @click.option("--prune", is_flag=True, help="Forget all sounds even when the folder is empty.")
 @click.option("--workers", type=click.IntRange(1), help="Threads that decode.  [default: cores]")
+@click.option("--watch", is_flag=True, help="Go on after every change of the folder, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def index(
     folder: Path,
@@ -33,6 +35,7 @@ def index(
     retry: bool,
     prune: bool,
     workers: int | None,
+    watch: bool,
     as_json: bool,
 ) -> int:
     """Make a folder of sounds searchable.
@@ -46,6 +49,9 @@ def index(
     if hasattr(os, "nice"):
         os.nice(5)  # searches go first
     with SoundLibrary.open(folder, library=library, model=model) as sounds:
+        if watch:
+            sounds.watch(threading.Event(), lambda report: _print_report(report, as_json))
+            return 0
         if not as_json and sys.stderr.isatty():
             report = _index_with_bar(sounds, retry=retry, prune=prune, workers=workers)
         else:

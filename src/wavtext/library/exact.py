@@ -141,9 +141,9 @@ class SharedScan:
                 if len(batch) == 1:
                     batch[0].scores = self._vectors @ batch[0].query
                     continue
-                together = np.stack([each.query for each in batch]) @ self._vectors.T
-                for each, scores in zip(batch, together, strict=True):
-                    each.scores = scores
+                together = self._vectors @ np.stack([each.query for each in batch], axis=1)
+                for column, each in enumerate(batch):
+                    each.scores = np.ascontiguousarray(together[:, column])
         return ask.scores
 
 

@@ -33,6 +33,7 @@ SPARSE = 100_000  # windows of allowed clips up to which a filter is searched by
 EXACT_CLIPS = 50  # best clips that are ranked by their exact embeddings
 _FORMAT = 1
 _BLOCK = 20_000  # windows
+_UNTHREADED = 2**18  # multiplications that BLAS does in one thread: more wait for a busy core
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +150,8 @@ class QuantisedIndex:
         passing = self.alive
         if allowed is not None:
             passing = passing & np.isin(codes.clip_ids, allowed)
-        positions, scores = self._search(query, count, passing, everything=allowed is None)
+        most = max(count, EXACT_CLIPS)
+        positions, scores = self._search(query, most, passing, everything=allowed is None)
         ids = codes.clip_ids[positions]
         exact = self._exact_scores(ids[:EXACT_CLIPS], query)
         scores[: len(exact)] = exact
@@ -196,7 +198,7 @@ class QuantisedIndex:
             if counts.sum() <= SPARSE:
                 rows = np.flatnonzero(np.repeat(passing, np.diff(codes.offsets)))
                 return self._rank(rows, weights, count, passing)
-        reach = max(CANDIDATES, 10 * count)
+        reach = max(CANDIDATES, 5 * count)
         while True:
             rows = codes.product.search(query[None], min(reach, total))[1][0]
             positions, scores = self._rank(rows[rows >= 0], weights, count, passing)
@@ -218,9 +220,10 @@ class QuantisedIndex:
         keep = passing[owners]
         rows, owners = rows[keep], owners[keep]
         scores = np.empty(len(rows), np.float32)
-        for begin in range(0, len(rows), _BLOCK):
-            block = codes.vectors[rows[begin : begin + _BLOCK]].astype(np.float32)
-            scores[begin : begin + _BLOCK] = block @ weights
+        step = max(1, _UNTHREADED // len(weights))
+        for begin in range(0, len(rows), step):
+            block = codes.vectors[rows[begin : begin + step]].astype(np.float32)
+            np.matmul(block, weights, out=scores[begin : begin + step])
         if not len(rows):
             return owners, scores
         firsts = np.flatnonzero(np.diff(owners, prepend=-1))

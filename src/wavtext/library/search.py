@@ -141,8 +141,8 @@ def matching_windows(
 
 def clip_vector(vectors: Float32[np.ndarray, "windows dim"]) -> Vector:
     """A clip's embedding: the mean of its windows', of length 1."""
-    mean = vectors.mean(axis=0)
-    return mean / max(float(np.linalg.norm(mean)), 1e-12)
+    total = np.add.reduce(vectors, axis=0)
+    return total / max(math.sqrt(float(total @ total)), 1e-12)
 
 
 def _candidates(
@@ -225,8 +225,8 @@ def _grouped(folder: Path, found: Iterator[_Found], options: SearchOptions) -> l
     """
     chosen: list[_Found] = []
     for each in itertools.islice(found, LOOK_FOR_COPIES * options.limit):
-        same = next((kept for kept in chosen if _sound_the_same(kept, each)), None)
-        if options.group and same is not None:
+        same = _copied(chosen, each) if options.group else None
+        if same is not None:
             same.duplicates.append(folder / each.record.path)
         elif len(chosen) < options.limit:
             chosen.append(each)
@@ -235,14 +235,18 @@ def _grouped(folder: Path, found: Iterator[_Found], options: SearchOptions) -> l
     return chosen
 
 
-def _sound_the_same(one: _Found, other: _Found) -> bool:
-    if one.record.content == other.record.content:
-        return True
-    longer = max(one.record.duration, other.record.duration)
-    return (
-        abs(one.record.duration - other.record.duration) <= SAME_DURATION * longer
-        and float(one.mean @ other.mean) >= SAME_COSINE
-    )
+def _copied(chosen: list[_Found], each: _Found) -> _Found | None:
+    """The clip among those chosen that sounds the same as this one."""
+    duration = each.record.duration
+    for kept in chosen:
+        other = kept.record.duration
+        longer = other if other > duration else duration
+        near = abs(other - duration) <= SAME_DURATION * longer
+        if near and float(kept.mean @ each.mean) >= SAME_COSINE:
+            return kept
+        if kept.record.content == each.record.content:
+            return kept
+    return None
 
 
 def _diversified(found: list[_Found], options: SearchOptions) -> list[_Found]:

@@ -92,6 +92,7 @@ class Store:
         self.writable = write
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._identities: dict[int, str] = {}  # by model id
         self._lock = threading.Lock()
         self._closed = False
         if path.exists():
@@ -503,9 +504,11 @@ class Store:
                 "WHERE model_id = ? AND clip_id = ?",
                 (model_id, clip_id),
             ).fetchone()
-            identity = _identity(connection, model_id)
+            if model_id not in self._identities:
+                self._identities[model_id] = _identity(connection, model_id)
         if row is None:
             return None
+        identity = self._identities[model_id]
         revision, content, spans, vectors, crc = row
         intact = embedding_crc(clip_id, identity, content, spans, vectors) == crc
         return EmbeddingRow(clip_id, revision, spans, vectors, intact)
