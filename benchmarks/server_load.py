@@ -59,13 +59,17 @@ def main() -> None:
         folder = Path(scratch) / "sounds"
         folder.mkdir()
         model = make_library(folder, options.windows)
-        with serving(folder) as address:
+        server = serving(folder)
+        with server as address:
             paths = queries(options.limit)
             warm_up(address, paths)
-            before = asked(address)
+            before, cpu = asked(address), server.cpu_seconds()
             ask = with_wrk if client == "wrk" else with_asyncio
             found = ask(address, paths, options.connections, options.seconds, Path(scratch))
-            found["distinct_queries"] = asked(address) - before
+            answered = asked(address) - before
+            found["distinct_queries"] = answered
+            used = server.cpu_seconds() - cpu
+            found["server_cpu_ms_per_request"] = round(used / max(answered, 1) * 1000, 2)
     found |= {
         "client": client,
         "connections": options.connections,
@@ -133,6 +137,11 @@ class serving:  # noqa: N801  (a context manager, read as a verb)
             else:
                 return address[0]
         raise SystemExit("the server does not answer")
+
+    def cpu_seconds(self) -> float:
+        """CPU that the server has used so far, of all its threads (Linux)."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
