@@ -3,7 +3,8 @@
     nice -n 15 python experiments/paper_claims.py --index ../shared/corpus/index.csv
 
 Makes what it needs first (log-mels, ingredients), trains what is missing, prints the tables as
-Markdown; stop it at any time and run it again.  One thread; about an hour of CPU.
+Markdown; stop it at any time and run it again.  One thread; some 25 minutes of CPU, most of
+them for part b.
 
 a. More data does not necessarily help (Table 3): heads on frozen YAMNet and MiniLM representations;
    a base of sources, to which well-named, isolated sources or loosely named ones are added; equal
