@@ -15,9 +15,8 @@ c. Title and description beat the description alone (Table 5): counts the clips 
 "printed" needs no sounds: how the paper's own gaps compare with the size of its test sets.
 
 Test: every fifth family of recordings (`group`), never trained on.  A caption is the title; every
-test clip with an equal title is relevant.  Nothing was tuned on the test part, and nothing at all
-per
-condition: the settings below were written down before the first run.
+test clip with an equal title is relevant.  Nothing was tuned: the settings below were
+fixed before any result was seen, and are the same for every condition.
 """
 
 import argparse
