@@ -224,6 +224,15 @@ def test_a_cut_keeps_channels_and_bit_depth(make_client, tmp_path):
     assert (info.channels, info.subtype, info.frames) == (2, "PCM_24", RATE)
 
 
+def test_a_part_of_a_compressed_sound_is_the_part_asked_for(client, sounds):
+    clip = clip_id(client, "whistle.ogg")
+    answer = client.get(f"/api/clips/{clip}/audio?start=0.5&end=1.25")
+    part, rate = soundfile.read(io.BytesIO(answer.content))
+    whole, _ = soundfile.read(sounds / "nature" / "whistle.ogg")
+    assert len(part) == 0.75 * rate
+    assert np.abs(part - whole[rate // 2 : rate // 2 + len(part)]).max() < 1e-3
+
+
 def test_texts_and_sounds_are_embedded_in_one_space(client, csrf, model):
     texts = client.post("/api/embed/text", json={"texts": ["beep", "hum"]}, headers=csrf).json()
     assert texts["dim"] == model.dim

@@ -28,6 +28,7 @@ from wavtext.errors import AudioError, DecodeError, EmptyAudioError
 
 PEAKS_SAMPLE_RATE = 8_000  # Hz: enough to see a sound's outline
 MAX_COLUMNS = 2**18
+EXACTLY_SEEKABLE = frozenset({"pcm_u8", "pcm_s8", "pcm_16", "pcm_24", "pcm_32", "float", "double"})
 MAX_OUTPUT_BYTES = 2**30
 PR_SET_NO_NEW_PRIVS = 38
 
@@ -107,17 +108,28 @@ def transcode(job: dict[str, Any]) -> Reply:
 
 
 def cut(job: dict[str, Any]) -> Reply:
-    """Write `start` to `end` s as WAV: all channels where libsndfile reads it, else mono."""
-    try:
+    """Write `start` to `end` seconds as WAV: PCM with its channels and depth, the rest in mono."""
+    info = probe(job["path"])
+    start, end = job["start"], job["end"]
+    if info.codec in EXACTLY_SEEKABLE and info.format in (
+        "wav",
+        "aiff",
+        "flac",
+        "w64",
+        "caf",
+        "rf64",
+    ):
         with soundfile.SoundFile(job["path"]) as source:
             rate, keep = source.samplerate, source.subtype
             subtype = keep if keep in ("PCM_16", "PCM_24", "PCM_32", "FLOAT") else "PCM_16"
-            source.seek(min(int(job["start"] * rate), source.frames))
-            blocks = _blocks(source, int((job["end"] - job["start"]) * rate))
+            source.seek(min(round(start * rate), source.frames))
+            blocks = _blocks(source, round((end - start) * rate))
             _write_wav(job["output"], blocks, rate, source.channels, subtype)
-    except soundfile.LibsndfileError:
-        rate = probe(job["path"]).sample_rate
-        blocks = _mono(job["path"], rate, job["start"], job["end"])
+    else:
+        rate = info.sample_rate
+        blocks = stream_audio(
+            job["path"], rate, block_duration=10.0, start=start, duration=end - start
+        )
         _write_wav(job["output"], blocks, rate, 1, "PCM_16")
     return {}, b""
 
@@ -185,15 +197,6 @@ def _blocks(source: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
             return
         frames -= len(block)
         yield block
-
-
-def _mono(path: str, rate: int, start: float, end: float) -> Iterator[np.ndarray]:
-    position, first, last = 0, int(start * rate), int(end * rate)
-    for block in stream_audio(path, rate, block_duration=10.0):
-        yield block[max(0, first - position) : max(0, last - position)]
-        position += len(block)
-        if position >= last:
-            return
 
 
 def _write_wav(
