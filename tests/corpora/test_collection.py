@@ -9,9 +9,14 @@ import soundfile
 
 from wavtext.corpora.captions import CaptionBuilder
 from wavtext.corpora.collection import CollectOptions, Rejected, write_collection
-from wavtext.corpora.exclusions import Exclusion, Exclusions, write_exclusions
+from wavtext.corpora.exclusions import (
+    Exclusion,
+    Exclusions,
+    read_usable_clips,
+    write_exclusions,
+)
 from wavtext.corpora.inspection import CACHE_NAME, inspect_file, inspect_files
-from wavtext.corpora.manifest import Clip, read_manifest
+from wavtext.corpora.manifest import Clip, read_manifest, write_manifest
 from wavtext.corpora.parallel import map_parallel
 from wavtext.errors import ManifestError
 
@@ -137,6 +142,14 @@ def test_an_exclusion_list_is_honoured_by_id_and_checksum(sounds: Path, tmp_path
         "owl",
         "rain",
     ]
+
+
+def test_the_list_beside_a_manifest_is_what_training_honours(tmp_path: Path) -> None:
+    clips = [Clip(name, tmp_path / f"{name}.wav", ("x",)) for name in ("crow", "owl")]
+    write_manifest(tmp_path / "manifest.jsonl", clips)
+    assert read_usable_clips(tmp_path / "manifest.jsonl") == clips
+    write_exclusions(tmp_path / "exclude.jsonl", [Exclusion("crow", "in a test set")])
+    assert read_usable_clips(tmp_path / "manifest.jsonl") == clips[1:]
 
 
 def test_a_bad_exclusion_list_is_an_error_that_names_the_line(tmp_path: Path) -> None:

@@ -125,8 +125,8 @@ def check(
 ) -> int:
     """Find what is wrong: broken, silent, duplicate and leaked sounds; boilerplate in captions.
 
-    The exclusion list goes to `wavtext collect --exclude` and `wavtext train`. The exit status is 1
-    when a clip should be excluded.
+    The exclusion list goes to --exclude of `collect` and `corpus pack`; called exclude.jsonl and
+    put beside the manifest, `train` honours it. The exit status is 1 when it is not empty.
     """
     import json
     from dataclasses import asdict

@@ -1,6 +1,7 @@
 """Exclusion lists: clips that must not be used, and why.  JSON lines <-> `Exclusions`.
 
-`wavtext corpus check` writes them; `collect` and `train` honour them. A line names a clip by id,
+`wavtext corpus check` writes them; `collect` and `pack` take one by `--exclude`, and training
+honours the one called `exclude.jsonl` beside its manifest. A line names a clip by id,
 and by checksum where it is known: the same id in another collection is another clip.
 """
 
@@ -10,8 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wavtext.corpora.manifest import Clip, write_atomically
+from wavtext.corpora.manifest import Clip, read_manifest, write_atomically
 from wavtext.errors import ManifestError
+
+LIST_NAME = "exclude.jsonl"  # beside a manifest: the list that training honours
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,13 @@ class Exclusions:
     def keep(self, clips: Iterable[Clip]) -> list[Clip]:
         """The clips that are not on the list."""
         return [clip for clip in clips if not self.reason(clip)]
+
+
+def read_usable_clips(manifest: Path | str) -> list[Clip]:
+    """A manifest's clips without those that `exclude.jsonl` in its folder lists, if it is there."""
+    clips = read_manifest(manifest)
+    listed = Path(manifest).parent / LIST_NAME
+    return Exclusions.read(listed).keep(clips) if listed.is_file() else clips
 
 
 def write_exclusions(path: Path, exclusions: Iterable[Exclusion]) -> None:

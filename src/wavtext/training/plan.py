@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wavtext.corpora.manifest import read_manifest
+from wavtext.corpora.exclusions import read_usable_clips
 from wavtext.errors import ManifestError, TrainingError
 from wavtext.training.build import build
 from wavtext.training.config import TrainConfig
@@ -57,7 +57,7 @@ def plan(config: TrainConfig, manifest: Path, *, device: str | None = None) -> P
         ManifestError: The manifest, its files or its captions are not usable.
     """
     _, _, chosen = start_process(config, device)
-    training, held_out = split_clips(read_manifest(manifest))
+    training, held_out = split_clips(read_usable_clips(manifest))
     missing = [clip for clip in (*training, *held_out) if not clip.path.is_file()]
     if missing:
         raise ManifestError(

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from wavtext.corpora.manifest import Clip, read_manifest
+from wavtext.corpora.exclusions import read_usable_clips
+from wavtext.corpora.manifest import Clip
 from wavtext.errors import ConfigError, ManifestError
 from wavtext.training.cache import Failure, LogMelCache
 from wavtext.training.config import TrainConfig
@@ -23,7 +24,7 @@ def load_pairs(
         ManifestError: A caption is empty, a file is missing, or more clips than the settings
             allow fail to decode.
     """
-    training, held_out = split_clips(read_manifest(manifest))
+    training, held_out = split_clips(read_usable_clips(manifest))
     if config.validation_clips is not None:
         held_out = _sample(held_out, config.validation_clips, config.seed)
     missing = [clip for clip in (*training, *held_out) if not clip.path.is_file()]
