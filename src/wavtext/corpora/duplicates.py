@@ -15,7 +15,7 @@ from wavtext.corpora.inspection import Inspection
 MAX_DIFFERENCE = 0.33  # of fingerprints; unrelated sounds are near 0.5 (docs/corpora.md)
 MIN_SIMILARITY = 0.8  # of descriptors
 NEIGHBOURS = 32  # compared word by word
-_BLOCK = 512  # rows of similarities at a time
+_BLOCK = 128  # rows of similarities at a time: 25 MB for 50,000 clips
 _WORDS_OVERLAP = 8  # neighbouring words share seven eighths of their samples
 
 
@@ -68,7 +68,8 @@ def _candidates(matrix: Float[np.ndarray, "clip values"]) -> Iterator[tuple[int,
     for begin in range(0, len(matrix), _BLOCK):
         # Only later clips: each pair is met from its earlier side.
         similarity = matrix[begin : begin + _BLOCK] @ matrix[begin:].T
-        similarity[np.tril_indices(len(similarity), m=similarity.shape[1])] = -1.0
+        square = similarity[:, : len(similarity)]
+        square[np.tril_indices(len(similarity))] = -1.0
         if similarity.shape[1] > NEIGHBOURS:
             nearest = np.argpartition(-similarity, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
         else:
