@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -479,6 +480,32 @@ def test_dark_and_light_follow_the_system_and_the_button(page):
     page.open()
     assert page.run(theme) == "dark"
     page.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_axe_finds_no_serious_violation(page):
+    package = pytest.importorskip("axe_core_python", reason="needs axe-core-python (wavtext[dev])")
+    source = os.environ.get("WAVTEXT_AXE") or Path(package.__file__).with_name("axe.min.js")
+    axe = Path(source).read_text(encoding="utf-8")
+    for theme in ("dark", "light"):
+        for path in ("/", "/?q=beep&without=hum", "/?view=map", "/?view=library"):
+            page.open(path)
+            page.run("document.documentElement.dataset.theme = arguments[0]", theme)
+            page.wait(lambda: page.find("#library dl, .row, .blank, #map-legend li"))
+            if "beep" in path:
+                page.find(".row .play").click()
+            page.run(axe)
+            found, passed = page.chrome.execute_async_script(
+                "const done = arguments[0];"
+                "axe.run(document).then((r) => done([r.violations, r.passes.length]));"
+            )
+            assert passed > 10  # rules that looked at something
+            serious = [
+                f"{each['id']}: {node['html'][:120]}"
+                for each in found
+                for node in each["nodes"]
+                if each["impact"] in ("serious", "critical")
+            ]
+            assert serious == [], f"{theme} {path}: {json.dumps(serious, indent=1)}"
 
 
 def test_every_control_has_a_name_and_text_has_contrast(page):
