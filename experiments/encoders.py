@@ -105,9 +105,8 @@ def hits_at_10(
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines]
     per_epoch = np.array_split(losses, config.epochs)
-    print(
-        f"  loss of the first epoch {per_epoch[0].mean():.3f}, of the last {per_epoch[-1].mean():.3f}"
-    )
+    first, last = per_epoch[0].mean(), per_epoch[-1].mean()
+    print(f"  loss of the first epoch {first:.3f}, of the last {last:.3f}")
     held_out = [clip for clip in read_manifest(manifest) if clip.split == "test"]
     ready, _ = LogMelCache(cache, config.front_end).prepare([clip.path for clip in held_out])
     pairs = make_pairs(held_out, ready)
@@ -140,9 +139,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     facts = environment()
-    print(
-        f"{facts['cuda'] or facts['system']}, torch {facts['torch']}, commit {facts['git_commit'][:8]}"
-    )
+    machine = facts["cuda"] or facts["system"]
+    print(f"{machine}, torch {facts['torch']}, commit {facts['git_commit'][:8]}")
     manifest = write_titles(arguments.corpus, arguments.out / "manifest.jsonl", arguments.clips)
     for encoder in [arguments.only] if arguments.only else ENCODERS:
         hits: list[dict[str, float]] = []

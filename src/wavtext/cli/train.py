@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Also write a checkpoint each so many steps.",
 )
+@click.option("--no-export", is_flag=True, help="Leave out the model folder RUN/model.")
 def train(
     config: Path,
     manifest: Path,
@@ -42,6 +43,7 @@ def train(
     cache: Path | None,
     device: str | None,
     checkpoint_steps: int | None,
+    no_export: bool,
 ) -> None:
     """Train a model from a manifest of sounds and captions."""
     # threads that wait without spinning: twice as fast on a machine that does other things too
@@ -76,6 +78,9 @@ def train(
         return  # the first process tells
     for name, value in result.best.items():
         click.echo(f"best {name}: {value:.4g}")
+    if no_export:
+        click.echo(f"Run: {result.run}")
+        return
     click.echo(f"Model folder: {export_run(result.run, result.run / 'model')}")
 
 

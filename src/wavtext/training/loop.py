@@ -215,6 +215,7 @@ def train(
         writer.close()
     if world > 1:
         dist.barrier()
+        dist.destroy_process_group()
     if folder.best.exists():
         model.load_state_dict(load_checkpoint(folder.best)["model"])
     model.eval()
