@@ -8,6 +8,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -36,17 +37,27 @@ class Corpus:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.out, self.packed = arguments.out, arguments.packed
         self.rows = json.loads((arguments.packed / "clips.json").read_text())
-        self.mel = np.load(arguments.packed / "mel.npy", mmap_mode="r")
-        with (arguments.teacher.parent / "yamnet_class_map.csv").open() as file:
-            self.classes = [row["display_name"] for row in csv.DictReader(file)]
+        self.device = torch.device(arguments.device)
+        self.label_file = arguments.teacher.parent / "yamnet_class_map.csv"
         self.test = np.array([zlib.crc32(r["group"].encode()) % 5 == 0 for r in self.rows])
         self.sources = np.array([row["source"] for row in self.rows])
         self.titles = [row["title"] for row in self.rows]
-        self.text = self._cached(
+        self.text = self.cached(
             "minilm.npy", lambda: embed_titles(self.titles, arguments.ingredients)
         )
         words = {clean(title): i for i, title in enumerate(self.titles)}
         self.title_index = torch.tensor([words[clean(title)] for title in self.titles])
+
+    @cached_property
+    def mel(self) -> np.ndarray:
+        """(frames, 72) uint8 of all clips, in steps of 0.55 dB from -100 dB."""
+        return np.load(self.packed / "mel.npy", mmap_mode="r")
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The names of AudioSet's classes that YAMNet knows."""
+        with self.label_file.open() as file:
+            return [row["display_name"] for row in csv.DictReader(file)]
 
     def log_mel(self, row: int) -> np.ndarray:
         """(frames, 72) float32 in dB."""
@@ -68,7 +79,7 @@ class Corpus:
         ]
         return retrieval_task(clips, relevance="same-caption")
 
-    def _cached(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def cached(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         path = self.out / name
         if not path.exists():
             np.save(path.with_suffix(".partial.npy"), make())
@@ -110,7 +121,7 @@ class Heads(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(initial_log_scale(0.07)))
 
     def embed_audio(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.tower is not None):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.tower is not None):
             x = x if self.tower is None else self.tower(x)
         return F.normalize(self.audio(x.float()), dim=-1)
 
@@ -131,7 +142,8 @@ def fit(
 ) -> None:
     """Adam with a cosine schedule; equal titles in a batch are positives, not false negatives."""
     generator = np.random.default_rng([seed, 1])
-    text = torch.from_numpy(corpus.text)
+    text = torch.from_numpy(corpus.text).to(corpus.device)
+    model.to(corpus.device)
     optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.05)
     model.train()
@@ -142,10 +154,10 @@ def fit(
         chosen, queue = queue[:batch], queue[batch:]
         same = corpus.title_index[chosen]
         loss = contrastive_loss(
-            model.embed_audio(batch_of(chosen, generator)),
-            model.embed_text(text[chosen]),
+            model.embed_audio(batch_of(chosen, generator).to(corpus.device)),
+            model.embed_text(text[torch.from_numpy(chosen)]),
             model.log_scale.exp(),
-            positives=same[:, None] == same[None, :],
+            positives=(same[:, None] == same[None, :]).to(corpus.device),
             duplicates="positives",
         )
         optimizer.zero_grad()
@@ -156,13 +168,16 @@ def fit(
     model.eval()
 
 
-def embed(function: Callable[[torch.Tensor], torch.Tensor], values: np.ndarray) -> np.ndarray:
+def embed(
+    function: Callable[[torch.Tensor], torch.Tensor], values: np.ndarray, device: torch.device
+) -> np.ndarray:
     """A tower over all rows, in evaluation mode, 256 at a time."""
     with torch.inference_mode():
         parts = [
-            function(torch.from_numpy(values[i : i + 256])) for i in range(0, len(values), 256)
+            function(torch.from_numpy(values[i : i + 256]).to(device))
+            for i in range(0, len(values), 256)
         ]
-    return torch.cat(parts).float().numpy()
+    return torch.cat(parts).float().cpu().numpy()
 
 
 def measure(corpus: Corpus, chosen: np.ndarray, audio: np.ndarray, text: np.ndarray) -> Evaluation:

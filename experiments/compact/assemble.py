@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from split import split_of
 from text_bank import load_minilm
 from wavtext.audio.windows import WindowConfig
 from wavtext.model.folder import AudioGraphConfig, ModelConfig, TextGraphConfig
@@ -59,6 +60,7 @@ def main() -> None:
     model.eval()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     clips = json.loads((arguments.crops / "clips.json").read_text())
+    clips = [clip for clip in clips if split_of(clip) == "train"]
     config = ModelConfig(
         name="compact",
         dim=384,

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 
 import wavtext
 from everyday import everyday_class
+from split import split_of
 from text_bank import load_minilm, load_phrases, plain_features
 
 ROUNDS = 1000
@@ -103,6 +104,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = wavtext.load_model(arguments.model)
     clips = json.loads((arguments.packed / "clips.json").read_text())
+    clips = [clip for clip in clips if clip["split"] == split_of(clip)]  # none that was screened out since
     tokenizer, bert = load_minilm(arguments.ingredients)
     labels = plain_features(bert, tokenizer, [some[0] for some in load_phrases(arguments.ingredients / "phrases.tsv")])
     teacher = {}
