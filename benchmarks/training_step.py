@@ -2,6 +2,7 @@
 
     python benchmarks/training_step.py                       batch 8, three alternating rounds
     python benchmarks/training_step.py --memory 8,32,128 --chunk 8    peak memory, batch by batch
+    python benchmarks/training_step.py --data                the loader alone, from cached log-mels
 
 Both steps train the same network (241 M parameters, random weights) on the same random batch of
 10 s at 44.1 kHz.  Straightforward: float32, Adam as PyTorch makes it by default, the batch at once.
@@ -18,19 +19,23 @@ import argparse
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from wavtext.audio.log_mel import LogMelConfig
+from wavtext.corpora.manifest import Clip
 from wavtext.training.build import build
 from wavtext.training.config import AudioConfig, TextConfig, TrainConfig
-from wavtext.training.data import Batch
+from wavtext.training.data import Batch, TrainingData, make_pairs
 from wavtext.training.optimizer import make_optimizer
 from wavtext.training.run import environment
 from wavtext.training.step import Paired, compute_gradients
+from wavtext.training.text import CaptionTokenizer, train_tokenizer
 
 WORDS = 14  # tokens of a caption
 
@@ -121,6 +126,29 @@ def measure_memory(size: int, chunk: int | None) -> None:
     )
 
 
+def measure_data(size: int, rounds: int) -> None:
+    """Clips a CPU second from cached log-mels of 30 s: crop, mask, tokens."""
+    words = ["rain on a roof", "a dog barks at night", "an engine starts", "wind"]
+    tokenizer = CaptionTokenizer(train_tokenizer(words), pad_id=1)
+    with tempfile.TemporaryDirectory() as folder:
+        files: list[Path] = []
+        clips: list[Clip] = []
+        rng = np.random.default_rng(0)
+        for i in range(64):
+            path = Path(folder) / f"{i}.npy"
+            np.save(path, rng.normal(-40, 15, (4135, 64)).astype(np.float16))
+            files.append(path)
+            clips.append(Clip(str(i), path, (words[i % 4],)))
+        ready = dict(zip([clip.path for clip in clips], files, strict=True))
+        config = TrainConfig(batch_size=size)
+        data = TrainingData(make_pairs(clips, ready), tokenizer, config, crop_frames=1024)
+        for _ in range(rounds):
+            before = time.process_time()
+            count = sum(len(batch) for batch in data.loader(0))
+            speed = count / (time.process_time() - before)
+            print(f"data path: {speed:.0f} clips a CPU second")
+
+
 def peak_gigabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
@@ -129,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", action="store_true", help="the data path alone")
     parser.add_argument("--memory", help="batch sizes, with commas")
     parser.add_argument("--chunk", type=int, help="pairs embedded at once")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -138,6 +167,9 @@ def main() -> None:
         return
     facts = environment()
     print(f"{facts['system']}, torch {facts['torch']}, commit {facts['git_commit'][:8]}")
+    if arguments.data:
+        measure_data(arguments.batch, arguments.rounds)
+        return
     if not arguments.memory:
         compare(arguments.batch, arguments.rounds)
         return
