@@ -22,14 +22,9 @@ import numpy as np
 
 from wavtext.library.library import LIBRARY_FILE, SoundLibrary
 from wavtext.library.pipeline import BATCH
-from wavtext.library.store import (
-    SPAN_TYPE,
-    VECTOR_TYPE,
-    ClipRecord,
-    Store,
-    _put_embeddings,
-    _put_record,
-)
+from wavtext.library.records import SPAN_TYPE, VECTOR_TYPE, ClipRecord
+from wavtext.library.rows import put_embeddings, put_record
+from wavtext.library.store import Store
 
 TEXTS = ("a dog barking", "rain", "a door slammed", "footsteps on gravel", "an engine starting")
 
@@ -79,8 +74,8 @@ def unchanged(files: int) -> None:
                     content=i.to_bytes(16, "big"), duration=1.0, sample_rate=44_100, channels=1,
                     format="WAV",
                 )  # fmt: skip
-                clip_id = _put_record(connection, record, 1)
-                _put_embeddings(
+                clip_id = put_record(connection, record, 1)
+                put_embeddings(
                     connection, clip_id, stored.model_id, record.content, span, vector, 1
                 )
             connection.execute("UPDATE meta SET value = 1 WHERE key = 'revision'")

@@ -24,14 +24,9 @@ from wavtext.library import quantised
 from wavtext.library.exact import Index
 from wavtext.library.matrix import Matrix
 from wavtext.library.quantised import QuantisedIndex, build_codes, codes_folder, open_codes
-from wavtext.library.store import (
-    SPAN_TYPE,
-    VECTOR_TYPE,
-    ClipRecord,
-    Store,
-    _put_embeddings,
-    _put_record,
-)
+from wavtext.library.records import SPAN_TYPE, VECTOR_TYPE, ClipRecord
+from wavtext.library.rows import put_embeddings, put_record
+from wavtext.library.store import Store
 
 
 def main() -> None:
@@ -149,8 +144,8 @@ def ours(vectors: np.ndarray, row) -> None:
                     content=i.to_bytes(16, "big"), duration=5.0, sample_rate=44_100,
                     channels=1, format="WAV",
                 )  # fmt: skip
-                clip_id = _put_record(connection, record, i + 1)
-                _put_embeddings(
+                clip_id = put_record(connection, record, i + 1)
+                put_embeddings(
                     connection,
                     clip_id,
                     model.model_id,

@@ -13,7 +13,8 @@ from wavtext.library import indexing, quantised, reader
 from wavtext.library.filters import Filters
 from wavtext.library.library import SoundLibrary
 from wavtext.library.quantised import build_codes, codes_folder, open_codes
-from wavtext.library.store import ClipRecord, Store
+from wavtext.library.records import ClipRecord
+from wavtext.library.store import Store
 
 DIM = 64
 NUM = 1000  # clips

@@ -24,11 +24,12 @@ from wavtext.library.quantised import (
     codes_folder,
     open_codes,
 )
+from wavtext.library.records import VECTOR_TYPE, ClipRecord
 from wavtext.library.relevance import background_captions, background_key
 from wavtext.library.results import Failure, IndexProgress, IndexReport
 from wavtext.library.salvage import salvage
 from wavtext.library.scan import FileState, Plan, make_plan, scan_folder
-from wavtext.library.store import VECTOR_TYPE, ClipRecord, Store
+from wavtext.library.store import Store
 
 Progress = Callable[[IndexProgress], None]
 

@@ -30,6 +30,7 @@ from wavtext.library.lock import IndexLock
 from wavtext.library.pipeline import Embedder
 from wavtext.library.query import Like, Query, query_vector, read_part
 from wavtext.library.reader import Reader
+from wavtext.library.records import ClipRecord, ModelRecord
 from wavtext.library.relevance import Relevance
 from wavtext.library.results import (
     Failure,
@@ -49,7 +50,7 @@ from wavtext.library.search import (
     clip_vector,
     search,
 )
-from wavtext.library.store import ClipRecord, ModelRecord, Store
+from wavtext.library.store import Store
 from wavtext.library.watch import watch_folder
 
 __all__ = [

@@ -11,7 +11,8 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from wavtext.library.store import SPAN_TYPE, VECTOR_TYPE, EmbeddingRow, Store
+from wavtext.library.records import SPAN_TYPE, VECTOR_TYPE, EmbeddingRow
+from wavtext.library.store import Store
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,8 +18,8 @@ from jaxtyping import Float32
 
 from wavtext.audio.decode import probe
 from wavtext.errors import AudioError, EmptyAudioError, WavtextError
+from wavtext.library.records import ClipRecord
 from wavtext.library.scan import FileState
-from wavtext.library.store import ClipRecord
 
 BATCH = 32  # windows that the encoder takes at a time
 QUEUE = 96  # windows that may wait: about 17 MB of 5 s log-mels

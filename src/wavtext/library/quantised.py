@@ -23,7 +23,8 @@ from jaxtyping import Bool, Float32, Int8, Int64
 
 from wavtext.library.exact import ExactIndex, Vector
 from wavtext.library.matrix import Matrix
-from wavtext.library.store import SPAN_TYPE, VECTOR_TYPE, ModelRecord, Store
+from wavtext.library.records import SPAN_TYPE, VECTOR_TYPE, ModelRecord
+from wavtext.library.store import Store
 
 EXACT_UP_TO = 100_000  # windows; below, memory is cheap and exact search fast
 REBUILD_AT = 0.1  # share of windows written since, from which the files are made anew

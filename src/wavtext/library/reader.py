@@ -21,8 +21,9 @@ from wavtext.library.quantised import (
     codes_folder,
     open_codes,
 )
+from wavtext.library.records import VECTOR_TYPE, ModelRecord
 from wavtext.library.relevance import background_key
-from wavtext.library.store import VECTOR_TYPE, ModelRecord, Store
+from wavtext.library.store import Store
 
 
 class Reader:

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from wavtext.errors import DamagedLibraryError
 from wavtext.library import schema
 from wavtext.library.pages import Value, stored_rows
-from wavtext.library.store import ClipRecord, Store, StoredEmbeddings, embedding_crc, record_crc
+from wavtext.library.records import ClipRecord, StoredEmbeddings, embedding_crc, record_crc
+from wavtext.library.store import Store
 
 _MODEL_COLUMNS = 5
 _CLIP_COLUMNS = 11  # more in later versions; these come first

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wavtext.errors import LibraryError
-from wavtext.library.store import StoredFile
+from wavtext.library.records import StoredFile
 
 
 class FileState(NamedTuple):

@@ -19,8 +19,9 @@ from wavtext.errors import LibraryError
 from wavtext.library.exact import Index, Vector
 from wavtext.library.explain import explain_words
 from wavtext.library.filters import Filters
+from wavtext.library.records import ClipRecord
 from wavtext.library.results import MatchingWindow, SearchResult
-from wavtext.library.store import ClipRecord, Store
+from wavtext.library.store import Store
 
 NAME_WEIGHT = 3.0  # standard deviations that a name with all words of the query is worth
 READ_AT_ONCE = 32  # candidates

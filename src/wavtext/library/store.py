@@ -1,174 +1,46 @@
-"""Clips and embeddings in and out of the SQLite file.  The only module that knows the tables.
+"""Clips and embeddings in and out of the SQLite file.  With rows.py, all that knows the tables."""
 
-One connection per thread; one writer at a time (the indexer, see lock.py), any number of readers.
-"""
-
-import contextlib
 import json
-import os
-import sqlite3
-import threading
-import zlib
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from wavtext.errors import LibraryError
 from wavtext.library import schema
+from wavtext.library.database import Database
 from wavtext.library.notes import Notes, name_words
-
-VECTOR_TYPE = np.dtype("<f2")
-SPAN_TYPE = np.dtype("<f4")
-CLIP_COLUMNS = "path, size, mtime_ns, content, duration, sample_rate, channels, format"
-
-
-class StoredFile(NamedTuple):
-    """A clip as the scanner needs it."""
-
-    clip_id: int
-    size: int  # bytes
-    mtime_ns: int
-    embedded: bool  # by the model in question
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipRecord:
-    """One row of clips."""
-
-    path: str  # relative to the folder, '/' between parts
-    size: int  # bytes
-    mtime_ns: int
-    content: bytes  # hash of the file
-    duration: float  # seconds
-    sample_rate: int  # Hz
-    channels: int
-    format: str
+from wavtext.library.records import (
+    CLIP_COLUMNS,
+    SPAN_TYPE,
+    VECTOR_TYPE,
+    ClipRecord,
+    EmbeddingRow,
+    ModelRecord,
+    StoredEmbeddings,
+    StoredFile,
+    embedding_crc,
+    path_key,
+    path_text,
+    record_crc,
+    record_of,
+)
+from wavtext.library.rows import (
+    identity_of,
+    next_revision,
+    put_embeddings,
+    put_record,
+    remove_clip,
+)
 
 
-class ModelRecord(NamedTuple):
-    """The model that a library's embeddings came from."""
-
-    model_id: int
-    identity: str
-    name: str
-    dim: int
-    source: str = ""  # what load_model takes: a name or a folder
-
-
-class StoredEmbeddings(NamedTuple):
-    """A row of embeddings as it lies in the file."""
-
-    content: bytes
-    spans: bytes
-    vectors: bytes
-    crc: int
-    revision: int
-
-
-class EmbeddingRow(NamedTuple):
-    """The windows of one clip."""
-
-    clip_id: int
-    revision: int
-    spans: bytes
-    vectors: bytes
-    intact: bool  # the checksum holds
-
-
-class Store:
-    """The SQLite file of one library.
+class Store(Database):
+    """The tables of one library.
 
     Args:
         path: The file.
         write: Create it when missing and bring an older one up to date.
     """
-
-    def __init__(self, path: Path, *, write: bool = False) -> None:
-        self.path = path
-        self.writable = write
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._identities: dict[int, str] = {}  # by model id
-        self._lock = threading.Lock()
-        self._closed = False
-        if path.exists():
-            schema.check_size(path)
-        elif not write:
-            raise LibraryError(f"{path}: no such library.", help="Make one: wavtext index FOLDER")
-        if write:
-            schema.prepare(self.connection, path)
-        with self.reading() as connection:  # a reader takes older files as they are
-            self.version = schema.check_version(connection, path)
-        self._inode = path.stat().st_ino
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """This thread's connection."""
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            if self._closed:
-                raise LibraryError(f"{self.path}: the library was closed.")
-            connection = schema.connect(self.path, write=self.writable)
-            self._local.connection = connection
-            with self._lock:
-                self._connections.append(connection)
-        return connection
-
-    @property
-    def replaced(self) -> bool:
-        """True when another file has taken the library's place (a repair, a restored backup)."""
-        try:
-            return self.path.stat().st_ino != self._inode
-        except OSError:
-            return True
-
-    def close(self) -> None:
-        """Close all threads' connections; a writer first folds the WAL into the file."""
-        if self._closed:
-            return
-        if self.writable:
-            with contextlib.suppress(sqlite3.Error, LibraryError):
-                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._closed = True
-        with self._lock:
-            for connection in self._connections:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.close()
-            self._connections.clear()
-        self._local = threading.local()
-
-    @contextlib.contextmanager
-    def reading(self) -> Generator[sqlite3.Connection]:
-        """One consistent view of the library for several statements."""
-        with schema.translate_errors(self.path):
-            connection = self.connection
-            if connection.in_transaction:
-                yield connection
-                return
-            connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("COMMIT")
-
-    @contextlib.contextmanager
-    def writing(self) -> Generator[sqlite3.Connection]:
-        """One transaction: all of it is on disk when this ends, or none."""
-        with schema.translate_errors(self.path):
-            connection = self.connection
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
 
     # What the library knows about itself
 
@@ -207,7 +79,7 @@ class Store:
     def activate(self, model_id: int) -> None:
         """Search with this model from now on and drop what other models embedded."""
         with self.writing() as connection:
-            _next_revision(connection)
+            next_revision(connection)
             connection.execute("UPDATE meta SET value = ? WHERE key = 'active_model'", (model_id,))
             connection.execute("DELETE FROM embeddings WHERE model_id != ?", (model_id,))
             connection.execute("DELETE FROM models WHERE id != ?", (model_id,))
@@ -227,7 +99,9 @@ class Store:
         )
         with self.reading() as connection:
             rows = connection.execute(query, (model_id,))
-            return {_text(row[0]): StoredFile(row[1], row[2], row[3], bool(row[4])) for row in rows}
+            return {
+                path_text(row[0]): StoredFile(row[1], row[2], row[3], bool(row[4])) for row in rows
+            }
 
     def clip_of_content(self, content: bytes, model_id: int) -> tuple[int, str] | None:
         """(clip id, path) of a clip with this content that the model has embedded."""
@@ -237,7 +111,7 @@ class Store:
         )
         with self.reading() as connection:
             row = connection.execute(query, (content, model_id)).fetchone()
-        return None if row is None else (row[0], _text(row[1]))
+        return None if row is None else (row[0], path_text(row[1]))
 
     def clip_rows(self, clip_ids: Iterable[int] | None = None) -> Iterator[tuple[int, ClipRecord]]:
         """(clip id, record), all of them in order or those asked for; damaged rows are left out."""
@@ -253,7 +127,7 @@ class Store:
                     if (row := connection.execute(query, (clip_id,)).fetchone()) is not None
                 ]
         for row in rows:
-            record = _record(row[2:])
+            record = record_of(row[2:])
             if record_crc(row[0], record) == row[1]:
                 yield row[0], record
 
@@ -261,7 +135,9 @@ class Store:
         """The clips with these paths."""
         with self.reading() as connection:
             rows = [
-                connection.execute("SELECT id FROM clips WHERE path = ?", (_key(path),)).fetchone()
+                connection.execute(
+                    "SELECT id FROM clips WHERE path = ?", (path_key(path),)
+                ).fetchone()
                 for path in paths
             ]
         return [row[0] for row in rows if row is not None]
@@ -277,9 +153,9 @@ class Store:
         span_bytes = np.ascontiguousarray(spans, SPAN_TYPE).tobytes()
         vector_bytes = np.ascontiguousarray(vectors, VECTOR_TYPE).tobytes()
         with self.writing() as connection:
-            revision = _next_revision(connection)
-            clip_id = _put_record(connection, record, revision)
-            _put_embeddings(
+            revision = next_revision(connection)
+            clip_id = put_record(connection, record, revision)
+            put_embeddings(
                 connection, clip_id, model_id, record.content, span_bytes, vector_bytes, revision
             )
         return clip_id
@@ -287,17 +163,17 @@ class Store:
     def move_clip(self, clip_id: int, record: ClipRecord) -> None:
         """Give a clip another path, size or time; its content and embeddings stay."""
         with self.writing() as connection:
-            revision = _next_revision(connection)
-            connection.execute("DELETE FROM failures WHERE path = ?", (_key(record.path),))
+            revision = next_revision(connection)
+            connection.execute("DELETE FROM failures WHERE path = ?", (path_key(record.path),))
             for row in connection.execute(
-                "SELECT id FROM clips WHERE path = ? AND id != ?", (_key(record.path), clip_id)
+                "SELECT id FROM clips WHERE path = ? AND id != ?", (path_key(record.path), clip_id)
             ).fetchall():
-                _remove(connection, row[0])
+                remove_clip(connection, row[0])
             connection.execute(
                 "UPDATE clips SET path = ?, size = ?, mtime_ns = ?, duration = ?, "
                 "sample_rate = ?, channels = ?, format = ?, crc = ?, revision = ? WHERE id = ?",
                 (
-                    _key(record.path),
+                    path_key(record.path),
                     record.size,
                     record.mtime_ns,
                     record.duration,
@@ -319,16 +195,16 @@ class Store:
                 "SELECT spans, vectors FROM embeddings WHERE clip_id = ? AND model_id = ?",
                 (clip_id, model_id),
             ).fetchone()
-            revision = _next_revision(connection)
-            new_id = _put_record(connection, record, revision)
-            _put_embeddings(connection, new_id, model_id, record.content, spans, vectors, revision)
+            revision = next_revision(connection)
+            new_id = put_record(connection, record, revision)
+            put_embeddings(connection, new_id, model_id, record.content, spans, vectors, revision)
         return new_id
 
     def remove_clips(self, clip_ids: Iterable[int]) -> None:
         """Forget clips, in one transaction."""
         with self.writing() as connection:
             for clip_id in clip_ids:
-                _remove(connection, clip_id)
+                remove_clip(connection, clip_id)
 
     def restore(
         self,
@@ -348,8 +224,8 @@ class Store:
                     continue
                 taken.add(record.path)
                 row = embeddings[clip_id]
-                _put_record(connection, record, revision, clip_id)
-                _put_embeddings(
+                put_record(connection, record, revision, clip_id)
+                put_embeddings(
                     connection,
                     clip_id,
                     model_id,
@@ -365,7 +241,7 @@ class Store:
         """(clip id, path) of clips whose file has not been asked for its notes."""
         query = "SELECT id, path FROM clips WHERE id NOT IN (SELECT clip_id FROM notes)"
         with self.reading() as connection:
-            return [(row[0], _text(row[1])) for row in connection.execute(query)]
+            return [(row[0], path_text(row[1])) for row in connection.execute(query)]
 
     def put_notes(self, notes: Iterable[tuple[int, Notes]]) -> None:
         """Write clips' notes, in one transaction."""
@@ -437,7 +313,7 @@ class Store:
         with self.reading() as connection:
             query = f"SELECT id, crc, {CLIP_COLUMNS} FROM clips"
             for clip_id, crc, *row in connection.execute(query):
-                if record_crc(clip_id, _record(tuple(row))) != crc:
+                if record_crc(clip_id, record_of(tuple(row))) != crc:
                     damaged.add(clip_id)
             models = connection.execute("SELECT id FROM models").fetchall()
         for (model_id,) in models:
@@ -453,14 +329,14 @@ class Store:
         with self.writing() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
-                (_key(path), size, mtime_ns, int(final), reason),
+                (path_key(path), size, mtime_ns, int(final), reason),
             )
             if remove:
                 row = connection.execute(
-                    "SELECT id FROM clips WHERE path = ?", (_key(path),)
+                    "SELECT id FROM clips WHERE path = ?", (path_key(path),)
                 ).fetchone()
                 if row is not None:
-                    _remove(connection, row[0])
+                    remove_clip(connection, row[0])
 
     def failures(self) -> dict[str, tuple[int, int, bool, str]]:
         """Path -> (size, mtime_ns, final, reason)."""
@@ -468,13 +344,13 @@ class Store:
             rows = connection.execute(
                 "SELECT path, size, mtime_ns, final, reason FROM failures ORDER BY path"
             ).fetchall()
-        return {_text(row[0]): (row[1], row[2], bool(row[3]), row[4]) for row in rows}
+        return {path_text(row[0]): (row[1], row[2], bool(row[3]), row[4]) for row in rows}
 
     def forget_failures(self, paths: Iterable[str]) -> None:
         """Drop failures whose file is gone."""
         with self.writing() as connection:
             connection.executemany(
-                "DELETE FROM failures WHERE path = ?", [(_key(path),) for path in paths]
+                "DELETE FROM failures WHERE path = ?", [(path_key(path),) for path in paths]
             )
 
     # Embeddings
@@ -489,7 +365,7 @@ class Store:
             "WHERE model_id = ? AND +revision > ? ORDER BY id"
         )
         with self.reading() as connection:
-            identity = _identity(connection, model_id)
+            identity = identity_of(connection, model_id)
             for clip_id, revision, content, spans, vectors, crc in connection.execute(
                 query, (model_id, after)
             ):
@@ -505,7 +381,7 @@ class Store:
                 (model_id, clip_id),
             ).fetchone()
             if model_id not in self._identities:
-                self._identities[model_id] = _identity(connection, model_id)
+                self._identities[model_id] = identity_of(connection, model_id)
         if row is None:
             return None
         identity = self._identities[model_id]
@@ -540,122 +416,3 @@ class Store:
                 f"SELECT id, identity, name, dim, source FROM models WHERE {condition}", values
             ).fetchone()
         return None if row is None else ModelRecord(*row)
-
-
-def embedding_crc(clip_id: int, identity: str, content: bytes, spans: bytes, vectors: bytes) -> int:
-    """Checksum of a clip's embeddings, which also tells the clip and the model they are of."""
-    crc = zlib.crc32(content, zlib.crc32(f"{clip_id}|{identity}".encode()))
-    return zlib.crc32(vectors, zlib.crc32(spans, crc))
-
-
-def record_crc(clip_id: int, record: ClipRecord) -> int:
-    """Checksum of a clip's row."""
-    text = (
-        f"|{clip_id}|{record.size}|{record.mtime_ns}|{record.duration!r}|{record.sample_rate}"
-        f"|{record.channels}|{record.format}|"
-    )
-    return zlib.crc32(os.fsencode(record.path) + text.encode() + record.content)
-
-
-def _put_record(
-    connection: sqlite3.Connection, record: ClipRecord, revision: int, clip_id: int | None = None
-) -> int:
-    row = connection.execute(
-        "INSERT INTO clips (id, path, size, mtime_ns, content, duration, sample_rate, channels, "
-        "format, crc, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (path) DO UPDATE SET size = excluded.size, "
-        "mtime_ns = excluded.mtime_ns, content = excluded.content, "
-        "duration = excluded.duration, sample_rate = excluded.sample_rate, "
-        "channels = excluded.channels, format = excluded.format, crc = excluded.crc, "
-        "revision = excluded.revision RETURNING id",
-        (
-            clip_id,
-            _key(record.path),
-            record.size,
-            record.mtime_ns,
-            record.content,
-            record.duration,
-            record.sample_rate,
-            record.channels,
-            record.format,
-            0,
-            revision,
-        ),
-    ).fetchone()
-    connection.execute("DELETE FROM notes WHERE clip_id = ?", (row[0],))
-    _put_name(connection, row[0], record.path)
-    crc = record_crc(row[0], record)  # the number is part of it
-    connection.execute("UPDATE clips SET crc = ? WHERE id = ?", (crc, row[0]))
-    connection.execute("DELETE FROM failures WHERE path = ?", (_key(record.path),))
-    return row[0]
-
-
-def _put_name(connection: sqlite3.Connection, clip_id: int, path: str) -> None:
-    connection.execute("DELETE FROM words WHERE rowid = ?", (clip_id,))
-    connection.execute(
-        "INSERT INTO words (rowid, name, captions) VALUES (?, ?, '')", (clip_id, name_words(path))
-    )
-
-
-def _put_embeddings(
-    connection: sqlite3.Connection,
-    clip_id: int,
-    model_id: int,
-    content: bytes,
-    spans: bytes,
-    vectors: bytes,
-    revision: int,
-) -> None:
-    identity = _identity(connection, model_id)
-    crc = embedding_crc(clip_id, identity, content, spans, vectors)
-    connection.execute(
-        "INSERT OR REPLACE INTO embeddings "
-        "(clip_id, model_id, content, spans, vectors, crc, revision) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (clip_id, model_id, content, spans, vectors, crc, revision),
-    )
-
-
-def _identity(connection: sqlite3.Connection, model_id: int) -> str:
-    row = connection.execute("SELECT identity FROM models WHERE id = ?", (model_id,)).fetchone()
-    return row[0]
-
-
-def _remove(connection: sqlite3.Connection, clip_id: int) -> None:
-    revision = _next_revision(connection)
-    connection.execute("DELETE FROM clips WHERE id = ?", (clip_id,))
-    connection.execute("DELETE FROM embeddings WHERE clip_id = ?", (clip_id,))
-    connection.execute("DELETE FROM notes WHERE clip_id = ?", (clip_id,))
-    connection.execute("DELETE FROM words WHERE rowid = ?", (clip_id,))
-    connection.execute("INSERT INTO removed VALUES (?, ?)", (clip_id, revision))
-
-
-def _next_revision(connection: sqlite3.Connection) -> int:
-    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'revision'")
-    return connection.execute("SELECT value FROM meta WHERE key = 'revision'").fetchone()[0]
-
-
-def _record(row: tuple[Any, ...]) -> ClipRecord:
-    path, size, mtime_ns, content, duration, sample_rate, channels, kind = row
-    return ClipRecord(
-        path=_text(path),
-        size=size,
-        mtime_ns=mtime_ns,
-        content=content,
-        duration=duration,
-        sample_rate=sample_rate,
-        channels=channels,
-        format=kind,
-    )
-
-
-def _key(path: str) -> str | bytes:
-    """A path as SQLite keeps it: text, or bytes where the name is not Unicode."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return path
-
-
-def _text(path: str | bytes) -> str:
-    return os.fsdecode(path) if isinstance(path, bytes) else path
