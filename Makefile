@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO := .venv-demo
 DEV := .venv
-SEARCHES := "a dog barking" "rain" "a bell ringing" "a motor starting" "somebody laughing"
+SEARCHES := "a dog barking" "an owl" "a drum" "a goat" "a tractor"
 
 .PHONY: help demo test check format docs bench clean
 

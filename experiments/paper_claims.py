@@ -306,8 +306,7 @@ def claim_b(corpus: Corpus, steps: int) -> str:
 
 
 def small_log_mels(corpus: Corpus) -> list[np.ndarray]:
-    """What part b hears of each clip, (frames, 32); kept on disk for a machine without the
-    corpus."""
+    """What part b hears of each clip, (frames, 32); on disk for a machine without the corpus."""
     path = corpus.out / "small.npz"
     if not path.exists():
         made = [shrink(corpus.log_mel(row)) for row in range(len(corpus.rows))]

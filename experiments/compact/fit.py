@@ -109,6 +109,9 @@ def main() -> None:
     parser.add_argument("--no-attention", action="store_true")
     parser.add_argument("--weights", type=float, nargs=4, default=[1.0, 1.0, 1.0, 1.0])
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--max-scale", type=float, default=100.0, help="clamp of the captions' logit scale")
+    parser.add_argument("--decay", type=float, default=0.02)
+    parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--block-rate", type=float, default=2e-4)
     parser.add_argument("--mean-share", type=float, default=0.5)
     parser.add_argument("--sharpen", type=float, default=1.0)
@@ -137,6 +140,8 @@ def main() -> None:
     stem = Stem(audio, whole=arguments.frozen)
     rest = audio.pool if arguments.frozen else lambda x: audio.tail(x.contiguous(memory_format=torch.channels_last))
     audio.to(memory_format=torch.channels_last)
+    for projection in (model.audio_projection, model.text_projection):
+        projection.dropout.p = arguments.dropout
     heads = nn.Linear(audio.dim, 256)
     bank_scale = nn.Parameter(torch.tensor(math.log(20.0)))
     if arguments.start:
@@ -187,7 +192,7 @@ def main() -> None:
             {"params": [p for n, p in model.named_parameters() if p.requires_grad and "conv_block4" in n], "lr": arguments.block_rate},
             {"params": [*fresh, *heads.parameters(), bank_scale], "lr": arguments.rate},
         ],
-        weight_decay=0.02,
+        weight_decay=arguments.decay,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
@@ -267,7 +272,7 @@ def main() -> None:
         asked = model.text_projection(torch.stack([random.choice(written)[c] for c in columns]))
         alike = plain[columns] @ plain[columns].T  # (texts, texts)
         near = ((target > 0).float() @ (alike > 0.8).float() > 0) & (target == 0)
-        scale = model.logit_scale.exp().clamp(max=100)
+        scale = model.logit_scale.exp().clamp(max=arguments.max_scale)
         logits = (scale * heard @ asked.T).masked_fill(near, -1e4)
         rows = target / target.sum(1, keepdim=True)
         down = target / target.sum(0, keepdim=True)
