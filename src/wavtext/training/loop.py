@@ -105,7 +105,8 @@ def train(
     if folder.writes:
         built.tokenizer.tokenizer.save(str(tokenizer_file))
     data = TrainingData(training, built.tokenizer, config, crop_frames=built.crop_frames)
-    model: nn.Module = built.model.to(chosen, memory_format=torch.channels_last)
+    model: nn.Module = built.model.to(chosen)
+    cast(Any, model).to(memory_format=torch.channels_last)  # faster convolutions in bfloat16
     if config.sync_batch_norm:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     towers = cast(TwoTowers, model)
