@@ -257,3 +257,21 @@ def test_a_plan_counts_and_refuses_what_does_not_fit(
     monkeypatch.setattr("wavtext.training.plan._available", lambda _: small.weight_bytes)
     with pytest.raises(TrainingError, match="Set chunk_size lower"):
         plan(tiny_config(), eight_sounds)
+
+
+def test_several_processes_make_the_same_log_mels(
+    eight_sounds: Path, tmp_path: Path, tiny_config: MakeConfig
+):
+    sounds = [eight_sounds.parent / f"{kind}-0.wav" for kind in range(3)]
+    gone = tmp_path / "gone.wav"
+    made = [
+        LogMelCache(tmp_path / str(workers), tiny_config().front_end).prepare(
+            [*sounds, gone], workers=workers
+        )
+        for workers in (0, 2)
+    ]
+    for ready, failures in made:
+        assert [failure.path for failure in failures] == [gone]
+        assert list(ready) == sounds
+    for sound in sounds:
+        np.testing.assert_array_equal(*(read_log_mel(ready[sound]) for ready, _ in made))
