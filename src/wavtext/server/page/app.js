@@ -54,6 +54,7 @@ const actions = {
       toast(error.message);
     }
   },
+  showLibrary: () => change({ view: "library" }),
   clear: () => change({ ...emptyState(), q: state.q, view: state.view }),
 };
 const list = new List(player, actions);
@@ -97,7 +98,7 @@ async function search() {
     document.body.classList.remove("searching", "stale");
     list.showBlank(welcome(library, recent(), {
       search: (text) => change({ q: text }),
-      showLibrary: () => change({ view: "library" }),
+      showLibrary: actions.showLibrary,
     }));
     map.mark([]);
     return;

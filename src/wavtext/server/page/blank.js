@@ -43,7 +43,12 @@ export function nothing(refined, { clear }) {
     refined ? el("button", { class: "primary", type: "button", onclick: clear }, "Clear the filters") : null);
 }
 
-export function failed(error, { retry }) {
+export function failed(error, { retry, showLibrary }) {
+  if (error.status === 409) {
+    return blank("This library speaks another model's language",
+      [error.message, "Update it, and searches work again. Every sound is listened to anew."],
+      el("button", { class: "primary", type: "button", onclick: showLibrary }, "Go to the library"));
+  }
   return blank(error.message, [error.help ?? ""],
     el("button", { class: "primary", type: "button", onclick: retry }, "Try again"));
 }

@@ -75,7 +75,7 @@ export function relevance(result) {
     return { word: "similarity", share: Math.max(0, result.score), text: result.score.toFixed(2) };
   }
   const share = result.relevance;
-  const word = share >= 0.8 ? "strong" : share >= 0.5 ? "good" : share >= 0.2 ? "possible" : "weak";
+  const word = share >= 0.8 ? "strong" : share >= 0.5 ? "good" : share >= 0.1 ? "possible" : "weak";
   return { word, share, text: `${Math.round(share * 100)} %` };
 }
 
