@@ -23,6 +23,7 @@ import numpy as np
 from wavtext.library.library import LIBRARY_FILE, SoundLibrary
 from wavtext.library.pipeline import BATCH
 from wavtext.library.records import SPAN_TYPE, VECTOR_TYPE, ClipRecord
+from wavtext.library.relevance import background_captions
 from wavtext.library.rows import put_embeddings, put_record
 from wavtext.library.store import Store
 
@@ -97,6 +98,10 @@ def pipeline(folder: Path) -> None:
     model = load_model()
     files = [each for each in sorted(folder.rglob("*")) if each.suffix.lower() in AUDIO_SUFFIXES]
     next(iter(model.embed_windows(files[0])))
+    model.embed_text(["rain"])
+    cpu = time.process_time()
+    model.embed_text(background_captions())
+    print(f"calibration captions, once a library: {time.process_time() - cpu:.2f} CPU-s")
     for attempt in range(3):
         cpu = time.process_time()
         batch = []

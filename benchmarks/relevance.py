@@ -23,7 +23,13 @@ import numpy as np
 from wavtext.corpora.manifest import read_manifest
 from wavtext.library.exact import clip_scores
 from wavtext.library.library import SoundLibrary
-from wavtext.library.relevance import Calibration, Relevance, background_captions
+from wavtext.library.relevance import (
+    FITTED,
+    GOOD,
+    Calibration,
+    Relevance,
+    background_captions,
+)
 from wavtext.library.search import SAMPLE, content_words
 
 TOP = 10  # results of each query that count: those a person sees
@@ -67,8 +73,6 @@ def main() -> None:
     )
     print(found)
     report("as fitted", found, features[~fit], labels[~fit], kinds[~fit])
-    from wavtext.library.relevance import FITTED
-
     report("as shipped", FITTED, features[~fit], labels[~fit], kinds[~fit])
 
 
@@ -150,7 +154,7 @@ def report(
         print(
             f"  below {least}: {gone:.2f} of those without a match, {wrong:.2f} of those answered"
         )
-    gone, wrong = np.mean(best_gone < 0.5), np.mean(best_there[hit] < 0.5)
+    gone, wrong = np.mean(best_gone < GOOD), np.mean(best_there[hit] < GOOD)
     print(f"{len(hit)} queries; answered in the top {TOP}: {hit.mean():.2f}")
     print(f"'nothing matches well' is said for {gone:.2f} of queries without a match,")
     print(f"and for {wrong:.2f} of those answered in the top {TOP}")

@@ -19,7 +19,7 @@ from jaxtyping import Float32
 from wavtext.library.exact import Vector
 from wavtext.library.results import SearchResult
 
-GOOD = 0.5  # probability from which a result is called a match
+GOOD = 0.1  # probability below which no result is called a match (docs/library.md)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
