@@ -25,7 +25,7 @@ from wavtext.library.store import Store
 
 NAME_WEIGHT = 3.0  # standard deviations that a name with all words of the query is worth
 READ_AT_ONCE = 32  # candidates
-LOOK_FOR_COPIES = 4  # times the limit: candidates that grouping looks at
+LOOK_FOR_COPIES = 2  # times the limit: candidates that grouping looks at, and 20 at least
 POOL = 200  # candidates that names, groups and diversity choose from
 SAMPLE = 2048  # windows that stand for the library
 WINDOWS_SHOWN = 10  # of one clip, in a result
@@ -197,12 +197,12 @@ def _named(
     shares = np.array([weights[word] / everything for word in words]) @ holds
     wanted = np.isin(ids, list(found))
     wanted[np.argsort(-shares, kind="stable")[:POOL]] = True
+    chosen = np.flatnonzero(wanted)
+    rows = zip(
+        ids[chosen].tolist(), shares[chosen].tolist(), holds[:, chosen].T.tolist(), strict=True
+    )
     return {
-        int(ids[i]): (
-            float(shares[i]),
-            tuple(word for row, word in enumerate(words) if holds[row, i]),
-        )
-        for i in np.flatnonzero(wanted)
+        clip_id: (share, tuple(itertools.compress(words, held))) for clip_id, share, held in rows
     }
 
 
@@ -225,7 +225,7 @@ def _grouped(folder: Path, found: Iterator[_Found], options: SearchOptions) -> l
     What sounds the same scores the same, so copies are looked for among the next few only.
     """
     chosen: list[_Found] = []
-    for each in itertools.islice(found, LOOK_FOR_COPIES * options.limit):
+    for each in itertools.islice(found, max(20, LOOK_FOR_COPIES * options.limit)):
         same = _copied(chosen, each) if options.group else None
         if same is not None:
             same.duplicates.append(folder / each.record.path)
