@@ -9,7 +9,7 @@ speed: 10 s stereo clips of noise and tones, 48 kHz, in four formats -> times re
 the clock on all workers, and by the processor time of one, which other load does not spoil.
 fingerprint: copies of real sounds, re-encoded, resampled, padded -> share recognised, and pairs of
 different files taken for copies.
-scale: the one pair among random fingerprints of ten seconds -> seconds and peak memory.  Few of them
+scale: the one pair among random fingerprints of ten seconds -> seconds, peak memory.  Few of them
 are similar enough to be compared word by word; real ones are, which costs time, not memory.
 """
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from wavtext.cli.collect import SOURCES, collect
 from wavtext.cli.corpus import corpus
 from wavtext.corpora.manifest import Clip, read_manifest, write_manifest
+from wavtext.errors import CollectError
 
 
 def run(command: object, *arguments: object) -> Result:
@@ -60,6 +61,17 @@ def test_missing_audio_is_counted_and_sets_the_exit_status(library: Path, tmp_pa
     result = run(collect, "table", table, "--out", tmp_path / "c", "--captions-only", "--json")
     assert result.return_value == 0
     assert json.loads(result.output)["missing_audio"] == 1
+
+
+def test_a_full_disk_is_one_line_that_says_how_to_go_on(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "x.flac")
+
+    monkeypatch.setattr("wavtext.corpora.folder.sound_columns", full)
+    with pytest.raises(CollectError, match=r"x\.flac: No space left on device\. .*run the command"):
+        run(collect, "folder", library, "--out", tmp_path / "c")
 
 
 def test_an_exclusion_list_goes_from_check_to_collect(library: Path, tmp_path: Path) -> None:

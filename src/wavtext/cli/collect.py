@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wavtext.errors import CollectError
+
 if TYPE_CHECKING:
     from wavtext.corpora.collection import CollectOptions, Rejected, Summary
     from wavtext.corpora.manifest import Clip
@@ -91,8 +93,14 @@ def collect(source: str, input: Path | None, out: Path, **options: Any) -> int:
         limit=options["limit"],
         workers=options["workers"] or default_workers(),
     )
-    rows = _rows(source, input or Path(), out, collect_options, options)
-    summary = write_collection(rows, out, source=source, options=collect_options)
+    try:
+        rows = _rows(source, input or Path(), out, collect_options, options)
+        summary = write_collection(rows, out, source=source, options=collect_options)
+    except OSError as error:  # a full disk, a folder that may not be written
+        raise CollectError(
+            f"{error.filename or out}: {error.strerror}.",
+            help="What was finished is kept; run the command again to go on.",
+        ) from error
     _report(summary, out, as_json=options["as_json"])
     return 1 if any(summary.rejected.get(reason) for reason in _FAULTS) else 0
 
