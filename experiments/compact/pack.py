@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-
 from split import near_duplicates, signature, split_of
 
 
@@ -21,12 +20,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--without", nargs="*", default=["demo", "screened"], help="splits to leave out")
+    parser.add_argument(
+        "--without", nargs="*", default=["demo", "screened"], help="splits to leave out"
+    )
     arguments = parser.parse_args()
     clips, mels, scores, middles, signatures = [], [], [], [], []
     frames = patches = 0
     for folder in arguments.folders:
-        mel, score, middle = (np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("mel", "scores", "middles"))
+        mel, score, middle = (
+            np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("mel", "scores", "middles")
+        )
         for clip in json.loads((folder / "clips.json").read_text()):
             clip["split"] = split_of(clip)
             (a, n), (b, m) = clip["frames"], clip["patches"]
@@ -40,12 +43,18 @@ def main() -> None:
             clips.append(clip)
     split = np.array([clip["split"] for clip in clips])
     duration = np.array([clip["duration"] for clip in clips])
-    found, train, held = np.stack(signatures), split == "train", np.isin(split, ["validation", "test"])
+    found, train, held = (
+        np.stack(signatures),
+        split == "train",
+        np.isin(split, ["validation", "test"]),
+    )
     double = near_duplicates(found[train], found[held], duration[train], duration[held])
     drop = np.zeros(len(clips), bool)
     drop[np.flatnonzero(train)[double]] = True
     drop |= np.isin(split, arguments.without)
-    print(f"{double.sum()} of {train.sum()} training clips look like held-out ones and are left out")
+    print(
+        f"{double.sum()} of {train.sum()} training clips look like held-out ones and are left out"
+    )
     fit = np.concatenate([middles[i] for i in np.flatnonzero(train)]).astype(np.float32)
     mean = fit.mean(0)
     value, vector = np.linalg.eigh(np.cov((fit - mean).T))
@@ -61,7 +70,23 @@ def main() -> None:
         out_score.append(np.round(255 * np.sqrt(np.clip(scores[i], 0, 1))).astype(np.uint8))
         white = (middles[i].astype(np.float32) - mean) @ basis
         out_middle.append(np.clip(np.round(32 * white), -127, 127).astype(np.int8))
-        kept.append({k: clip[k] for k in ("title", "description", "source", "group", "license", "split", "frames", "patches", "duration", "file")})
+        kept.append(
+            {
+                k: clip[k]
+                for k in (
+                    "title",
+                    "description",
+                    "source",
+                    "group",
+                    "license",
+                    "split",
+                    "frames",
+                    "patches",
+                    "duration",
+                    "file",
+                )
+            }
+        )
     arguments.out.mkdir(parents=True, exist_ok=True)
     np.save(arguments.out / "mel.npy", np.concatenate(out_mel))
     np.save(arguments.out / "scores.npy", np.concatenate(out_score))

@@ -92,14 +92,20 @@ def main() -> None:
     frames = patches = 0
     begin = time.time()
     with ProcessPoolExecutor(arguments.workers) as pool:
-        for i, (row, result) in enumerate(zip(rows, pool.map(view, jobs, chunksize=16), strict=True)):
+        for i, (row, result) in enumerate(
+            zip(rows, pool.map(view, jobs, chunksize=16), strict=True)
+        ):
             if isinstance(result, str):
                 failed.append((row["file"], result))
                 continue
             mel, score, middle, duration = result
             clips.append(
                 row
-                | {"frames": [frames, len(mel)], "patches": [patches, len(score)], "duration": duration}
+                | {
+                    "frames": [frames, len(mel)],
+                    "patches": [patches, len(score)],
+                    "duration": duration,
+                }
             )
             frames, patches = frames + len(mel), patches + len(score)
             mels.append(mel), scores.append(score), middles.append(middle)

@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-
-import wavtext
 from everyday import everyday_class
 from split import split_of
 from text_bank import load_minilm, load_phrases, plain_features
+
+import wavtext
 
 ROUNDS = 1000
 
@@ -52,7 +52,8 @@ def interval(values, clusters, statistic, rng):
 
 def everyday(score, labels, groups, rng):
     """Balanced accuracy (plain and with each class's scores standardised), precision@10, mAP, with
-    intervals."""
+    intervals.
+    """
     classes = len(score)
     z = (score - score.mean(1, keepdims=True)) / score.std(1, keepdims=True)
     names, index = np.unique(groups, return_inverse=True)
@@ -82,12 +83,16 @@ def everyday(score, labels, groups, rng):
     ]
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
     keys = ("accuracy", "standardised", "P@10", "mAP")
-    return {k: [round(float(x), 4) for x in row] for k, row in zip(keys, zip(whole, low, high, strict=True), strict=True)}
+    return {
+        k: [round(float(x), 4) for x in row]
+        for k, row in zip(keys, zip(whole, low, high, strict=True), strict=True)
+    }
 
 
 def bridge(scores, query_features, phrase_features):
     """The teacher's label scores, asked by the softmax of text similarities to the labels (tau =
-    0.05)."""
+    0.05).
+    """
     similarity = F.normalize(query_features, dim=-1) @ F.normalize(phrase_features, dim=-1).T
     return (torch.softmax(similarity / 0.05, 1) @ scores.T).numpy()
 
@@ -104,9 +109,13 @@ def main() -> None:
     arguments = parser.parse_args()
     model = wavtext.load_model(arguments.model)
     clips = json.loads((arguments.packed / "clips.json").read_text())
-    clips = [clip for clip in clips if clip["split"] == split_of(clip)]  # none that was screened out since
+    clips = [
+        clip for clip in clips if clip["split"] == split_of(clip)
+    ]  # none that was screened out since
     tokenizer, bert = load_minilm(arguments.ingredients)
-    labels = plain_features(bert, tokenizer, [some[0] for some in load_phrases(arguments.ingredients / "phrases.tsv")])
+    labels = plain_features(
+        bert, tokenizer, [some[0] for some in load_phrases(arguments.ingredients / "phrases.tsv")]
+    )
     teacher = {}
     for folder in arguments.prepared:
         found = np.load(folder / "scores.npy", mmap_mode="r")
@@ -115,17 +124,28 @@ def main() -> None:
             teacher[clip["file"]] = found[begin : begin + count].astype(np.float32).mean(0)
 
     def locate(clip):
-        return next(root / clip["file"] for root in arguments.roots if (root / clip["file"]).is_file())
+        return next(
+            root / clip["file"] for root in arguments.roots if (root / clip["file"]).is_file()
+        )
 
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    report = {"commit": commit, "model": model.identity, "machine": platform.processor() or platform.machine(), "rounds": ROUNDS}
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    report = {
+        "commit": commit,
+        "model": model.identity,
+        "machine": platform.processor() or platform.machine(),
+        "rounds": ROUNDS,
+    }
     known = {clip["title"].lower().strip() for clip in clips if clip["split"] == "train"}
     for split in arguments.splits:
         rng = np.random.default_rng(0)
         held = [clip for clip in clips if clip["split"] == split]
         begin = time.time()
         with ThreadPoolExecutor(2) as pool:
-            sounds = np.concatenate(list(pool.map(lambda clip: model.embed_audio([locate(clip)]), held)))
+            sounds = np.concatenate(
+                list(pool.map(lambda clip: model.embed_audio([locate(clip)]), held))
+            )
         print(split, len(held), f"{time.time() - begin:.0f} s", flush=True)
         titles = [clip["title"].lower().strip() for clip in held]
         groups = np.array([clip["group"] for clip in held])
@@ -148,19 +168,36 @@ def main() -> None:
                 bridge(said[have], plain_features(bert, tokenizer, classes), labels),
             ),
         }
-        report[split] = {"clips": len(held), "titles": len(distinct), "new titles": int(new.sum()), "classes": len(classes), "class clips": len(have)}
+        report[split] = {
+            "clips": len(held),
+            "titles": len(distinct),
+            "new titles": int(new.sum()),
+            "classes": len(classes),
+            "class clips": len(have),
+        }
         for name, (by_title, by_class) in rows.items():
             rank = title_values(by_title, distinct, titles)
-            values = {f"R@{k}": interval((rank <= k).astype(float), group_of, np.mean, rng) for k in (1, 5, 10, 50)}
-            values["R@10, titles no training clip bears"] = interval((rank[new] <= 10).astype(float), group_of[new], np.mean, rng)
+            values = {
+                f"R@{k}": interval((rank <= k).astype(float), group_of, np.mean, rng)
+                for k in (1, 5, 10, 50)
+            }
+            values["R@10, titles no training clip bears"] = interval(
+                (rank[new] <= 10).astype(float), group_of[new], np.mean, rng
+            )
             values["mAP@10"] = interval(np.where(rank <= 10, 1 / rank, 0), group_of, np.mean, rng)
             report[split][name] = values | everyday(by_class, right, groups[have], rng)
             print(split, name, json.dumps(report[split][name]), flush=True)
     report["train"] = {
         "clips": sum(clip["split"] == "train" for clip in clips),
-        "hours": round(sum(clip["duration"] for clip in clips if clip["split"] == "train") / 3600, 2),
-        "licences": Counter(clip["license"] for clip in clips if clip["split"] == "train").most_common(),
-        "sources": Counter(clip["source"] for clip in clips if clip["split"] == "train").most_common(),
+        "hours": round(
+            sum(clip["duration"] for clip in clips if clip["split"] == "train") / 3600, 2
+        ),
+        "licences": Counter(
+            clip["license"] for clip in clips if clip["split"] == "train"
+        ).most_common(),
+        "sources": Counter(
+            clip["source"] for clip in clips if clip["split"] == "train"
+        ).most_common(),
     }
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
 

@@ -7,19 +7,17 @@ train       the rest: clear licences only, none of the demo's packages, no recor
 """
 
 import csv
+import itertools
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-
 from licences import is_clear
 
 DEMO = {"sonic-pi-samples", "sound-icons", "tuxpaint-stamps-default"}
 # Freesound recordings that ESC-50, UrbanSound8K or FSDKaggle 2018/2019 use too.
-SCREENED = {
-    row["file"] for row in csv.DictReader(Path(__file__).with_name("screened.csv").open())
-}
+SCREENED = {row["file"] for row in csv.DictReader(Path(__file__).with_name("screened.csv").open())}
 
 
 def split_of(clip: Mapping[str, str]) -> str:
@@ -36,9 +34,10 @@ def split_of(clip: Mapping[str, str]) -> str:
 
 def signature(mel: np.ndarray) -> np.ndarray:
     """(frames, 72) uint8 -> (288,) float32 of length 1: 16 stretches of time by 18 of frequency,
-    level removed."""
+    level removed.
+    """
     edges = np.linspace(0, len(mel), 17).astype(int)
-    rows = [mel[a : max(b, a + 1)].mean(0) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    rows = [mel[a : max(b, a + 1)].mean(0) for a, b in itertools.pairwise(edges)]
     grid = np.stack(rows).reshape(16, 18, 4).mean(2)
     grid = grid - grid.mean()
     return (grid / (np.linalg.norm(grid) + 1e-6)).reshape(-1).astype(np.float32)

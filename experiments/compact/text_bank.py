@@ -1,5 +1,6 @@
 """The language side's ingredients: MiniLM as it comes, the bank of phrases, the captions of
-clips."""
+clips.
+"""
 
 import json
 from pathlib import Path
@@ -14,7 +15,9 @@ def load_minilm(folder: Path):
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(77), tokenizer.enable_padding()
-    bert = BertModel(BertConfig(**json.loads((folder / "config.json").read_text())), add_pooling_layer=False)
+    bert = BertModel(
+        BertConfig(**json.loads((folder / "config.json").read_text())), add_pooling_layer=False
+    )
     weights = torch.load(folder / "minilm.pt", weights_only=True)
     bert.load_state_dict({k: v.float() for k, v in weights.items()})
     return tokenizer, bert.eval()
@@ -23,7 +26,10 @@ def load_minilm(folder: Path):
 def load_phrases(path: Path) -> list[list[str]]:
     """The phrases of each of the teacher's 521 labels, in the labels' order."""
     rows = [line.rstrip("\n").split("\t") for line in path.open()]
-    bank = {int(row[0]): [phrase.strip() for phrase in row[2].split("|") if phrase.strip()] for row in rows}
+    bank = {
+        int(row[0]): [phrase.strip() for phrase in row[2].split("|") if phrase.strip()]
+        for row in rows
+    }
     return [bank[i] for i in range(521)]
 
 
@@ -38,7 +44,8 @@ def captions_of(clip) -> list[str]:
 @torch.no_grad()
 def plain_features(bert, tokenizer, texts, batch=128) -> torch.Tensor:
     """(texts, 384): mean-pooled, not normalised; sorted by length inside, so that little is
-    padded."""
+    padded.
+    """
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     out = torch.empty(len(texts), bert.config.hidden_size)
     for k in range(0, len(order), batch):

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-
 from augment import spoil
 from fit import TEMPLATES, Stem, load_shards
 from text_bank import captions_of, load_minilm, load_phrases, plain_features
 from validate import embed, scores_of
+
 from wavtext.training.compact import CompactAudioEncoder, CompactClap, SentenceEncoder
 
 
@@ -40,11 +40,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "arguments.json").write_text(json.dumps(vars(arguments), default=str, indent=1))
+    (arguments.out / "arguments.json").write_text(
+        json.dumps(vars(arguments), default=str, indent=1)
+    )
     random.seed(arguments.seed), torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
     tokenizer, bert = load_minilm(arguments.ingredients)
-    attention = any("attention" in name for name in torch.load(arguments.fit / "fit.pt", weights_only=True))
+    attention = any(
+        "attention" in name for name in torch.load(arguments.fit / "fit.pt", weights_only=True)
+    )
     audio = CompactAudioEncoder(attention=attention)
     model = CompactClap(audio, SentenceEncoder(bert))
     model.load_state_dict(torch.load(arguments.fit / "fit.pt", weights_only=True))
@@ -64,7 +68,10 @@ def main() -> None:
             mel = torch.from_numpy(shard["mel"][k : k + 128]).float() * 0.55 - 100
             sounds.append(embed_mel(spoil(mel).numpy()))
         share = arguments.mean_share
-        scores.append(share * shard["mean"].astype(np.float32) + (1 - share) * shard["most"].astype(np.float32))
+        scores.append(
+            share * shard["mean"].astype(np.float32)
+            + (1 - share) * shard["most"].astype(np.float32)
+        )
         who.append(shard["who"]), below.append(shard["below"])
     sounds, scores = torch.cat(sounds), torch.from_numpy(np.concatenate(scores))
     who, below = np.concatenate(who), np.concatenate(below)
@@ -88,7 +95,9 @@ def main() -> None:
 
     def tokens(texts):
         encoded = tokenizer.encode_batch(texts)
-        return torch.tensor([e.ids for e in encoded]), torch.tensor([e.attention_mask for e in encoded])
+        return torch.tensor([e.ids for e in encoded]), torch.tensor(
+            [e.attention_mask for e in encoded]
+        )
 
     every = sorted({text for texts in texts_of for text in texts})
     plain = F.normalize(plain_features(bert, tokenizer, every), dim=-1)
@@ -107,7 +116,10 @@ def main() -> None:
         weight_decay=0.01,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda s: min(1, (s + 1) / 30) * (0.02 + 0.49 * (1 + math.cos(math.pi * s / arguments.steps)))
+        optimiser,
+        lambda s: (
+            min(1, (s + 1) / 30) * (0.02 + 0.49 * (1 + math.cos(math.pi * s / arguments.steps)))
+        ),
     )
     validate(0)
     begin = time.time()
@@ -121,7 +133,10 @@ def main() -> None:
         part = target_scores[:, labels]
         logits = 20.0 * heard @ named.T
         sure = (part.amax(1) * 2).clamp(max=1.0)
-        loss = (-(part / part.sum(1, keepdim=True).clamp(min=1e-3) * F.log_softmax(logits, 1)).sum(1) * sure).mean()
+        loss = (
+            -(part / part.sum(1, keepdim=True).clamp(min=1e-3) * F.log_softmax(logits, 1)).sum(1)
+            * sure
+        ).mean()
         strong = part * (part > 0.1)
         found = strong.sum(0) > 0.3
         share = strong / strong.sum(0, keepdim=True).clamp(min=1e-3)
@@ -141,9 +156,13 @@ def main() -> None:
             for i, w in weights[text].items():
                 target[i, j] = w
         with torch.autocast("cpu", torch.bfloat16):
-            asked = model.embed_text(*tokens([random.choice(TEMPLATES).format(t) for t in columns])).float()
+            asked = model.embed_text(
+                *tokens([random.choice(TEMPLATES).format(t) for t in columns])
+            ).float()
         at = [place[t] for t in columns]
-        near = ((target > 0).float() @ ((plain[at] @ plain[at].T) > 0.8).float() > 0) & (target == 0)
+        near = ((target > 0).float() @ ((plain[at] @ plain[at].T) > 0.8).float() > 0) & (
+            target == 0
+        )
         logits = (model.logit_scale.exp().detach() * heard[:192] @ asked.T).masked_fill(near, -1e4)
         loss = loss + 0.5 * F.cross_entropy(logits, target / target.sum(1, keepdim=True))
         loss = loss + 0.5 * F.cross_entropy(logits.T, (target / target.sum(0, keepdim=True)).T)

@@ -1,15 +1,16 @@
 """What a compact model is worth on held-out sounds: titles, everyday classes, calm.  Used while
-training."""
+training.
+"""
 
 import numpy as np
 import torch
-
 from everyday import everyday_class
 
 
 def jobs_of(clips):
     """The windows of packed clips: {frames: [(clip's number, rows of mel)]}, as
-    wavtext.audio.windows lays them."""
+    wavtext.audio.windows lays them.
+    """
     jobs = {54: [], 108: [], 216: []}
     for j, clip in enumerate(clips):
         begin, length = clip["frames"]
@@ -61,7 +62,9 @@ def scores_of(embed_mel, embed_texts, clips, mel, sounds=None):
 def title_recall(score, relevant):
     best = torch.where(relevant, score, -9.0).amax(1, keepdim=True)
     rank = 1 + ((score >= best) & ~relevant).sum(1)
-    return {f"R@{k}": (rank <= k).float().mean().item() for k in (1, 10)} | {"titles": float(len(score))}
+    return {f"R@{k}": (rank <= k).float().mean().item() for k in (1, 10)} | {
+        "titles": float(len(score))
+    }
 
 
 def classification(score, labels):
@@ -78,7 +81,10 @@ def classification(score, labels):
         hit = (labels[order] == c).float()
         n = int(hit.sum())
         precision.append(hit[: min(10, n)].mean().item())
-        average.append((hit * hit.cumsum(0) / torch.arange(1, len(hit) + 1, device=hit.device)).sum().item() / n)
+        average.append(
+            (hit * hit.cumsum(0) / torch.arange(1, len(hit) + 1, device=hit.device)).sum().item()
+            / n
+        )
     return {
         "accuracy": float(accuracy),
         "standardised": float(standard),
