@@ -10,7 +10,7 @@ import soundfile
 from sound_factory import RATE, synthesise
 from stub_model import StubModel
 
-from wavtext.errors import LibraryError
+from wavtext.errors import LibraryError, ModelMismatchError
 from wavtext.library.export import gather, write_markers, write_results
 from wavtext.library.library import SoundLibrary
 
@@ -112,3 +112,27 @@ def test_sounds_that_sound_the_same_are_grouped(library: SoundLibrary, sounds: P
     groups = library.duplicates(threshold=0.9999)
     assert {clip.path.name for clip in groups[0]} == {"hum0.wav", "again.wav", "other.flac"}
     assert all(clip.path.name != "long.wav" for group in groups for clip in group)
+
+
+def test_exported_embeddings_are_imported_without_decoding(
+    library: SoundLibrary, sounds: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "embeddings.parquet"
+    library.export_embeddings(path)
+    right = [(result.path, result.score) for result in library.search("hiss", limit=9)]
+    (sounds / "tone1.wav").unlink()
+    model = StubModel()
+    other = SoundLibrary.open(sounds, library=tmp_path / "other.sqlite", model=model)
+    added, failures = other.import_embeddings(path)
+    assert (added, [failure.path.name for failure in failures]) == (8, ["tone1.wav"])
+    found = [(result.path, result.score) for result in other.search("hiss", limit=9)]
+    assert found == [each for each in right if each[0].name != "tone1.wav"]
+    assert other.index().unchanged == 8
+    assert model.files_cut == []
+    foreign = SoundLibrary.open(sounds, library=tmp_path / "x.sqlite", model=StubModel("other"))
+    with pytest.raises(ModelMismatchError, match="made by model stub-1, not by stub@other"):
+        foreign.import_embeddings(path)
+    path.write_text("not Parquet")
+    with pytest.raises(LibraryError, match="not a readable Parquet file"):
+        other.import_embeddings(path)

@@ -77,6 +77,22 @@ def repair(folder: Path, library: Path | None, model: str | None) -> None:
     click.echo(f"For the rest: wavtext index {folder}")
 
 
+@library.command("import")
+@click.argument("file", type=_PATH, metavar="FILE.parquet")
+@click.argument("folder", type=_PATH, metavar="DIR")
+@library_options
+def import_(file: Path, folder: Path, library: Path | None, model: str | None) -> int:
+    """Add sounds of DIR whose embeddings FILE holds, as `wavtext export` writes them."""
+    from wavtext.library.library import SoundLibrary
+
+    with SoundLibrary.open(folder, library=library, model=model) as sounds:
+        added, failed = sounds.import_embeddings(file)
+    for failure in failed:
+        click.echo(f"{shown(failure.path, folder)}: {failure.reason}", err=True)
+    click.echo(f"{added:,} sounds imported; {len(failed)} failed.")
+    return 1 if failed else 0
+
+
 @click.command(short_help="Find sounds that sound the same.")
 @click.argument("folder", type=_PATH, metavar="DIR")
 @click.option("--threshold", type=click.FloatRange(-1, 1), default=0.995, show_default=True)

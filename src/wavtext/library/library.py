@@ -25,6 +25,7 @@ from wavtext.library.duplicates import same_sounds
 from wavtext.library.exact import Index
 from wavtext.library.export import write_embeddings
 from wavtext.library.filters import Filters
+from wavtext.library.importing import import_embeddings
 from wavtext.library.indexing import Progress, index_folder, open_for_indexing
 from wavtext.library.lock import IndexLock
 from wavtext.library.pipeline import Embedder
@@ -388,6 +389,18 @@ class SoundLibrary:
         paths = [records[each].path for each in ids.tolist()]
         write_embeddings(Path(path), ids, paths, spans, vectors, model=stored.identity)
         return len(ids)
+
+    def import_embeddings(self, path: str | Path) -> tuple[int, list[Failure]]:
+        """Add clips of the folder whose embeddings a Parquet file holds, without decoding them.
+
+        Returns:
+            How many clips were added, and those that could not be.
+        """
+        model, source = self.model, self._source(self.model)
+        self._make_place()
+        with IndexLock(self.path), contextlib.closing(Store(self.path, write=True)) as store:
+            self._claim(store)
+            return import_embeddings(Path(path), self.folder, store, model, source)
 
     def watch(
         self,
