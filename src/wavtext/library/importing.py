@@ -1,8 +1,8 @@
 """Embeddings made elsewhere (`wavtext export`, a cluster) -> the library of a folder.
 
 A Parquet file with the columns path, start, end, embedding, the windows of one clip in adjacent
-rows, and the model's identity in its metadata as `wavtext.model`. The files themselves must be in the
-folder: they are hashed, so that the next indexing run finds them unchanged.
+rows, and the model's identity in its metadata as `wavtext.model`. The files themselves must be in
+the folder: they are hashed, so that the next indexing run finds them unchanged.
 """
 
 from collections.abc import Iterator
