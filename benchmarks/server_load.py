@@ -3,9 +3,10 @@
     python benchmarks/server_load.py                       # 100,000 windows, 8 connections, 30 s
     python benchmarks/server_load.py --windows 20000 --seconds 10
 
-Makes a library of random clips with real-looking names (the model's own dimension; five windows a
-clip), serves it with `wavtext serve` in a process of its own, and asks it with `wrk` (Debian's
-package), or with a small asyncio client where there is none.  Every query is asked once.
+Makes a library of random clips (the model's own dimension; five windows a clip; some names hold
+words of the queries), serves it with `wavtext serve` in a process of its own, and asks it with
+`wrk` (Debian's package), or with a small asyncio client where there is none.  Every query is asked
+once.
 """
 
 import argparse
@@ -83,7 +84,7 @@ def main() -> None:
 
 
 def make_library(folder: Path, num_windows: int) -> str:
-    """Random unit vectors under names made of a query's words."""
+    """Random unit vectors; a third of the names say what sounds, a sixth where, a tenth how."""
     model = SoundLibrary.open(folder, model="compact").model
     rng = np.random.default_rng(0)
     words = random.Random(1)
@@ -98,7 +99,9 @@ def make_library(folder: Path, num_windows: int) -> str:
         for i in range(num_windows // WINDOWS_OF_A_CLIP):
             vectors = rng.normal(size=(WINDOWS_OF_A_CLIP, model.dim)).astype(np.float32)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            name = f"{words.choice(where)}/{words.choice(how)} {words.choice(what)} {i}.wav"
+            parts = [(what, 1 / 3), (how, 1 / 10), (where, 1 / 6)]
+            known = [words.choice(each) for each, share in parts if words.random() < share]
+            name = f"{i % 40}/{' '.join([*known, f'take {i}'])}.wav"
             record = ClipRecord(
                 path=name,
                 size=1000,

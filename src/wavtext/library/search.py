@@ -24,7 +24,7 @@ from wavtext.library.results import MatchingWindow, SearchResult
 from wavtext.library.store import Store
 
 NAME_WEIGHT = 3.0  # standard deviations that a name with all words of the query is worth
-READ_AT_ONCE = 32  # candidates
+READ_AT_ONCE = 20  # candidates
 LOOK_FOR_COPIES = 2  # times the limit: candidates that grouping looks at, and 20 at least
 POOL = 200  # candidates that names, groups and diversity choose from
 SAMPLE = 2048  # windows that stand for the library

@@ -120,12 +120,14 @@ class Store(Database):
             if clip_ids is None:
                 rows = connection.execute(f"SELECT {columns} FROM clips ORDER BY id").fetchall()
             else:
-                query = f"SELECT {columns} FROM clips WHERE id = ?"
-                rows = [
-                    row
-                    for clip_id in clip_ids
-                    if (row := connection.execute(query, (clip_id,)).fetchone()) is not None
-                ]
+                wanted = list(clip_ids)
+                found: dict[int, Any] = {}
+                for begin in range(0, len(wanted), 500):
+                    some = wanted[begin : begin + 500]
+                    marks = ",".join("?" * len(some))
+                    query = f"SELECT {columns} FROM clips WHERE id IN ({marks})"
+                    found.update((row[0], row) for row in connection.execute(query, some))
+                rows = [found[clip_id] for clip_id in wanted if clip_id in found]
         for row in rows:
             record = record_of(row[2:])
             if record_crc(row[0], record) == row[1]:
