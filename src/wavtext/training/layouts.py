@@ -121,7 +121,9 @@ def logit_scale(layout: Layout, name: str) -> nn.Parameter:
 
 
 def num_attention_heads(dim: int) -> int:
-    """Heads 64 wide where the width allows it; else 12, as base models have; else fewer."""
+    """Heads 64 wide where the width allows two; else 12, as base models have; 4 in toy widths."""
+    if dim < 2 * HEAD_WIDTH and dim % 4 == 0:
+        return 4
     if dim % HEAD_WIDTH == 0:
         return dim // HEAD_WIDTH
     return next(heads for heads in (12, 8, 4, 2, 1) if dim % heads == 0)
