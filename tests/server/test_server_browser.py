@@ -81,6 +81,14 @@ class Page:
             "return [...document.querySelectorAll('.row .title strong')].map(e => e.textContent)"
         )
 
+    def click(self, selector: str, place: int = 0) -> None:
+        """Click what is there now: lists are drawn anew while results come."""
+        script = (
+            "const e = document.querySelectorAll(arguments[0])[arguments[1]];"
+            "e?.click(); return Boolean(e);"
+        )
+        self.wait(lambda: self.run(script, selector, place))
+
     def type(self, text: str) -> None:
         self.find("#query").send_keys(text)
 
@@ -201,7 +209,7 @@ def test_the_keyboard_walks_plays_and_returns(page):
 def test_sounds_play_from_their_match(page):
     page.search("whistle", "whistle.ogg")
     place = page.names().index("long & “odd” name.wav")
-    page.all(".row .play")[place].click()
+    page.click(".row .play", place)
     page.wait(lambda: page.playing() == "long & “odd” name.wav")
     page.wait(lambda: page.find("#playing-time").text.startswith(("0:06", "0:07", "0:08")))
 
@@ -209,17 +217,17 @@ def test_sounds_play_from_their_match(page):
 def test_a_sound_no_browser_plays_is_played_all_the_same(page):
     page.open("/?q=chirp")
     page.wait(lambda: "chirp.aiff" in page.names())
-    page.all(".row .play")[page.names().index("chirp.aiff")].click()
+    page.click(".row .play", page.names().index("chirp.aiff"))
     page.wait(lambda: page.playing() == "chirp.aiff")
     page.wait(lambda: not page.find("#playing-time").text.startswith("0:00.0"))
 
 
 def test_more_and_less_like_this_become_chips_and_the_address_holds_them(page):
     page.search("beep", "beep.wav", "beep two.flac")
-    page.find(".row [aria-label^='Less like this']").click()
+    page.click(".row [aria-label^='Less like this']")
     page.wait(lambda: "less like" in page.find("#chips").text)
     assert "unlike=" in page.chrome.current_url
-    page.find(".row [aria-label^='More like this']").click()
+    page.click(".row [aria-label^='More like this']")
     page.wait(lambda: "more like" in page.find("#chips").text)
     page.wait(lambda: ".wav" in page.find("#chips").text or ".flac" in page.find("#chips").text)
     address = page.chrome.current_url
@@ -229,7 +237,7 @@ def test_more_and_less_like_this_become_chips_and_the_address_holds_them(page):
     page.wait(lambda: page.chrome.current_url == address)
     page.chrome.refresh()
     page.wait(lambda: "more like" in page.find("#chips").text)
-    page.find(".chip button").click()
+    page.click(".chip button")
     page.wait(lambda: not page.all(".chip"))
 
 
@@ -247,7 +255,7 @@ def test_without_and_filters_narrow_the_search(page):
         "s.dispatchEvent(new Event('change'))"
     )
     page.wait(lambda: "min_duration=2" in page.chrome.current_url)
-    page.find("#clear").click()
+    page.click("#clear")
     page.wait(lambda: page.names()[:1] == ["hum.wav"])
     assert page.chrome.current_url.endswith("/?q=hum")
 
@@ -321,10 +329,10 @@ def test_a_dropped_file_finds_its_like(page):
 
 def test_the_microphone_records_and_searches(page):
     page.open()
-    page.find("#record").click()
+    page.click("#record")
     page.wait(lambda: page.find("#record").get_attribute("aria-pressed") == "true")
     page.run("return new Promise((resolve) => setTimeout(resolve, 1200))")
-    page.find("#record").click()
+    page.click("#record")
     page.wait(lambda: "your recording" in page.find("#chips").text)
     page.wait(lambda: page.names())
 
@@ -364,7 +372,7 @@ def test_the_map_draws_hovers_and_plays(page):
         places[2][0],
     )
     page.wait(lambda: page.find("#map-card strong").text == name)
-    page.find("#map-card button").click()
+    page.click("#map-card button")
     page.wait(lambda: "like=" in page.chrome.current_url and page.names())
     assert first
 
@@ -404,7 +412,7 @@ def test_the_library_view_indexes_with_progress(page):
     page.open("/?view=library")
     page.wait(lambda: "Sounds" in page.find("#library").text)
     assert page.find(".figures dd").text == "10"
-    page.find(".folders button").click()
+    page.click(".folders button")
     page.wait(lambda: "10 of 10 files indexed" in page.find("#library").text)
 
 
@@ -414,7 +422,7 @@ def test_a_search_that_fails_says_so_and_can_be_tried_again(page):
     page.type("s")
     page.wait(lambda: "does not answer" in page.find("#notice").text)
     page.run("window.fetch = window.real")
-    page.find("#notice button").click()
+    page.click("#notice button")
     page.wait(lambda: "does not answer" not in page.find("#sounds").text)
     assert page.names()
 
@@ -440,7 +448,7 @@ def test_no_good_match_and_no_match_have_their_own_words(page):
     assert "3 %" in page.find(".row .relevance").text
     page.open("/?q=hum&min_duration=1000")
     page.wait(lambda: "No sound is left" in page.find("#notice").text)
-    page.find("#notice button").click()
+    page.click("#notice button")
     page.wait(lambda: page.names())
 
 
@@ -454,11 +462,11 @@ def test_a_phone_shows_everything_without_scrolling_sideways(page):
     try:
         page.open("/?q=noise")
         page.wait(lambda: page.names())
-        page.find(".row .play").click()
+        page.click(".row .play")
         page.wait(lambda: page.playing())
         assert page.run("return document.documentElement.scrollWidth") <= 390
         assert page.find(".row.selected [aria-label^='More like']").is_displayed()
-        page.find("[data-show=library]").click()
+        page.click("[data-show=library]")
         page.wait(lambda: page.find("#library .figures").is_displayed())
         assert page.run("return document.documentElement.scrollWidth") <= 390
     finally:
@@ -475,7 +483,7 @@ def test_dark_and_light_follow_the_system_and_the_button(page):
         )
         page.open()
         assert page.run(theme) == scheme
-    page.find("#theme").click()
+    page.click("#theme")
     assert page.run(theme) == "dark"
     page.open()
     assert page.run(theme) == "dark"
@@ -492,7 +500,7 @@ def test_axe_finds_no_serious_violation(page):
             page.run("document.documentElement.dataset.theme = arguments[0]", theme)
             page.wait(lambda: page.find("#library dl, .row, .blank, #map-legend li"))
             if "beep" in path:
-                page.find(".row .play").click()
+                page.click(".row .play")
             page.run(axe)
             found, passed = page.chrome.execute_async_script(
                 "const done = arguments[0];"
