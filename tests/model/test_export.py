@@ -43,6 +43,14 @@ def test_smaller_storage_keeps_the_embedding(
     assert found @ expected / np.linalg.norm(found) / np.linalg.norm(expected) > cosine
 
 
+def test_a_graph_says_nothing_of_the_machine_that_made_it(tmp_path: Path):
+    path = tmp_path / "text.onnx"
+    export_onnx(Sentence().eval(), torch.ones(1, 7, dtype=torch.int64), path, name="i", axis="t")
+    content = path.read_bytes()
+    assert b"stack_trace" not in content
+    assert str(Path(__file__).parent).encode() not in content
+
+
 def test_any_number_of_tokens_runs(tmp_path: Path):
     module = Sentence().eval()
     path = tmp_path / "text.onnx"

@@ -114,6 +114,20 @@ def export_onnx(module: nn.Module, example: Tensor, path: Path, *, name: str, ax
         except Exception:  # the tracer names a fixed axis in many ways
             program = _trace(module, example, name, None)
     program.save(str(path))
+    _forget(path)
+
+
+def _forget(path: Path) -> None:
+    """Drop the tracer's notes, which hold stack traces with the paths of this machine."""
+    model = onnx.load(path)
+    for part in (model, model.graph, *model.graph.node, *model.graph.initializer):
+        del part.metadata_props[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
+    del model.graph.value_info[:]
+    onnx.save(model, path)
 
 
 def shrink(path: Path, storage: Storage) -> None:
