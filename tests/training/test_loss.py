@@ -123,7 +123,7 @@ def test_projections_have_the_shapes_of_the_paper():
 
 
 @pytest.mark.parametrize(
-    ("dim", "heads"), [(768, 12), (1024, 16), (128, 2), (64, 1), (96, 12), (32, 8)]
+    ("dim", "heads"), [(768, 12), (1024, 16), (128, 2), (64, 4), (96, 4), (300, 12), (50, 2)]
 )
-def test_published_text_encoders_have_heads_of_64(dim: int, heads: int):
+def test_published_text_encoders_have_heads_of_64_and_toys_have_four(dim: int, heads: int):
     assert num_attention_heads(dim) == heads
