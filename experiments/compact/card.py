@@ -167,11 +167,14 @@ $ python experiments/compact/ingredients.py --out runs/compact/ingredients
 $ python experiments/compact/prepare.py --index CORPUS/index.csv --out runs/compact/corpus
 $ python experiments/compact/pack.py runs/compact/corpus runs/compact/extra --out runs/compact/packed
 $ python experiments/compact/generate.py --packed runs/compact/packed --roots CORPUS EXTRA --out runs/compact/crops --shards 28
-$ python experiments/compact/fit.py --crops runs/compact/crops --packed runs/compact/packed \\
-      --ingredients runs/compact/ingredients --out runs/compact/head --frozen --steps 2200 --batch 384
-$ python experiments/compact/fit.py ... --out runs/compact/fit --start runs/compact/head --steps 350 --batch 128 --rate 3e-4 --block-rate 1e-4
-$ python experiments/compact/tune_text.py --fit runs/compact/fit ... --out runs/compact/tuned
-$ python experiments/compact/assemble.py --fit runs/compact/tuned ... --out src/wavtext/model/compact
+$ DATA="--crops runs/compact/crops --packed runs/compact/packed --ingredients runs/compact/ingredients"
+$ python experiments/compact/fit.py $DATA --out runs/compact/head --frozen --steps 2200 --batch 384
+$ python experiments/compact/fit.py $DATA --out runs/compact/fit --start runs/compact/head --steps 560 \\
+      --batch 128 --rate 5e-4 --block-rate 2e-4 --calm-share 0.2 --weights 0.7 1.5 1 1
+$ python experiments/compact/tune_text.py $DATA --fit runs/compact/fit --out runs/compact/tuned --steps 150 --phrases 260
+$ python experiments/compact/fit.py $DATA --out runs/compact/calm --start runs/compact/tuned --steps 240 --batch 128 \\
+      --rate 3e-4 --block-rate 1e-4 --calm-share 0.15 --max-scale 15 --dropout 0.3 --decay 0.1 --weights 1 1 1 0.5
+$ python experiments/compact/assemble.py --fit runs/compact/calm ... --out src/wavtext/model/compact
 ```
 
 The sounds are pinned in `experiments/compact/sources.csv` and `extra_sources.csv` (Debian package versions, repository

@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -175,6 +176,7 @@ def main() -> None:
         if (step + 1) % 100 == 0 or step + 1 == arguments.steps:
             validate(step + 1)
             torch.save(model.state_dict(), arguments.out / "fit.pt")
+            shutil.copy(arguments.fit / "heads.pt", arguments.out / "heads.pt")
 
 
 if __name__ == "__main__":
