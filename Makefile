@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO := .venv-demo
 DEV := .venv
-SEARCHES := "a dog barking" "an owl" "a drum" "a goat" "a tractor"
+SEARCHES := "a dog barking" "an owl" "a drum" "a goat" "a guitar"
 
 .PHONY: help demo test check format docs bench clean
 
