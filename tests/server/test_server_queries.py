@@ -1,11 +1,12 @@
 """Many askers at once: text embeddings are shared, and so is the scan; answers stay the same."""
 
+import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from wavtext.library.exact import ExactIndex, SharedScan
+from wavtext.library.exact import COARSE_AFTER, ExactIndex, SharedScan
 from wavtext.library.matrix import Matrix
 from wavtext.server.queries import CachedModel
 
@@ -117,6 +118,28 @@ def test_the_best_clips_are_those_of_a_plain_loop():
     found = ExactIndex(matrix).best_of(some, query)
     assert np.isneginf(found[[0, 3, 4]]).all()  # gone, never was, never was
     assert found[1] == np.float32(ExactIndex(matrix).best_of(np.array([4]), query)[0])
+
+
+def test_eight_bit_copies_find_the_same_as_a_full_pass():
+    rng = np.random.default_rng(9)
+    centres = rng.normal(size=(50, 32))
+    vectors = centres[rng.integers(0, 50, 24_000)] + rng.normal(size=(24_000, 32))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    plain = make_matrix(clips=6_000, windows=4)
+    matrix = dataclasses.replace(plain, vectors=vectors)
+    index = ExactIndex(matrix)
+    for i in range(COARSE_AFTER + 40):
+        query = (centres[i % 50] + rng.normal(size=32)).astype(np.float32)
+        query /= np.linalg.norm(query)
+        ids, scores = index.best(query, 25, None)
+        assert (index._coarse is not None) == (i >= COARSE_AFTER)
+        by_clip = (vectors @ query).reshape(6_000, 4).max(axis=1)
+        by_clip[~matrix.alive] = -np.inf
+        order = np.argsort(-by_clip, kind="stable")[:25]
+        assert ids.tolist() == matrix.clip_ids[order].tolist()
+        assert np.allclose(scores, by_clip[order], atol=1e-5)
+    some = matrix.clip_ids[100:140]
+    assert set(index.best(query, 25, some)[0]) <= set(some.tolist())
 
 
 def test_a_scan_that_fails_for_one_does_not_hang_the_others():

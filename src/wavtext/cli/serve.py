@@ -1,5 +1,6 @@
 """`wavtext serve --library DIR`: the web page and the HTTP API over a library."""
 
+import gc
 import os
 import secrets
 import sys
@@ -148,4 +149,7 @@ def _run(
         h11_max_incomplete_event_size=32_768,
     )
     sys.stdout.flush()
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: collections need not look at it again
+    gc.set_threshold(20_000, 20, 50)
     uvicorn.Server(config).run(sockets=[socket])

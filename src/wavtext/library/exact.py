@@ -2,7 +2,7 @@
 
 import threading
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -11,6 +11,8 @@ from wavtext.library.matrix import Matrix
 
 Vector = Float32[np.ndarray, " dim"]
 MOST = 16  # queries in one pass
+COARSE_FROM = 20_000  # windows; below, a full pass is quick
+COARSE_AFTER = 16  # searches
 
 
 class Index(Protocol):
@@ -45,6 +47,9 @@ class ExactIndex:
     def __init__(self, matrix: Matrix) -> None:
         self.matrix = matrix
         self._scan = SharedScan(matrix.vectors)
+        self._coarse: CoarseScan | None = None
+        self._coarse_lock = threading.Lock()
+        self._searches = 0
         self._positions: dict[int, int] | None = None
         self._sample: tuple[int, Float32[np.ndarray, "windows dim"]] | None = None
 
@@ -53,6 +58,9 @@ class ExactIndex:
     ) -> tuple[Int64[np.ndarray, " best"], Float32[np.ndarray, " best"]]:
         """(clip ids, score of the best window), best first, among the clips allowed."""
         matrix = self.matrix
+        coarse = self._coarse_best(query, count) if allowed is None else None
+        if coarse is not None:
+            return coarse
         scores = clip_scores(self._scan.scores(query), matrix.offsets)
         alive = matrix.alive
         if allowed is not None:
@@ -94,6 +102,33 @@ class ExactIndex:
         begin, end = matrix.offsets[position : position + 2]
         return matrix.spans[begin:end], matrix.vectors[begin:end]
 
+    def _coarse_best(
+        self, query: Vector, count: int
+    ) -> tuple[Int64[np.ndarray, " best"], Float32[np.ndarray, " best"]] | None:
+        """The best clips by way of 8-bit copies, as `best`; None where a full pass is better.
+
+        Copies are made once a large matrix has been searched often enough to pay for them.
+        """
+        matrix = self.matrix
+        if len(matrix.vectors) < COARSE_FROM:
+            return None
+        with self._coarse_lock:
+            self._searches += 1
+            if self._coarse is None and self._searches > COARSE_AFTER:
+                self._coarse = CoarseScan(matrix.vectors)
+        if self._coarse is None:
+            return None
+        rows = np.sort(self._coarse.candidates(query, max(400, 2 * count)))
+        owners = np.searchsorted(matrix.offsets, rows, side="right") - 1
+        rows, owners = rows[matrix.alive[owners]], owners[matrix.alive[owners]]
+        firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+        if len(firsts) < count:
+            return None  # few clips hold most candidates
+        cosines = np.einsum("ij,j->i", matrix.vectors[rows], query)
+        best = np.maximum.reduceat(cosines, firsts)
+        order = np.argsort(-best, kind="stable")[:count]
+        return matrix.clip_ids[owners[firsts[order]]], best[order]
+
     def _known_positions(self) -> dict[int, int]:
         """Where each clip is."""
         if self._positions is None:
@@ -114,6 +149,31 @@ class ExactIndex:
         rows = np.arange(int(counts.sum())) + np.repeat(begins - firsts, counts)
         cosines = np.einsum("ij,j->i", self.matrix.vectors[rows], query)
         return np.maximum.reduceat(cosines, firsts)
+
+
+class CoarseScan:
+    """8-bit copies of the embeddings, a quarter of their size, that a search reads in their place.
+
+    A rounded cosine is off by about 0.001, far less than the few hundred candidates span, so what
+    is ranked exactly afterwards holds the best.
+    """
+
+    def __init__(self, vectors: Float32[np.ndarray, "windows dim"]) -> None:
+        import faiss
+
+        kind = faiss.ScalarQuantizer.QT_8bit_direct_signed
+        self._index: Any = faiss.IndexScalarQuantizer(
+            vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT
+        )
+        step = 127.0 / max(float(np.abs(vectors).max()), 1e-9)
+        for begin in range(0, len(vectors), 20_000):
+            self._index.add(np.rint(vectors[begin : begin + 20_000] * step))
+
+    def candidates(self, query: Vector, count: int) -> Int64[np.ndarray, " rows"]:
+        """Rows of about the highest scores."""
+        steps = np.rint(query * (127.0 / max(float(np.abs(query).max()), 1e-9)))
+        rows = self._index.search(steps[None].astype(np.float32), count)[1][0]
+        return rows[rows >= 0]
 
 
 class SharedScan:

@@ -35,6 +35,16 @@ class CachedModel:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
+    def announce(self, texts: Sequence[str]) -> bool:
+        """Say that these will be asked for, so that the next run takes them; False: all known.
+
+        Costs no time: for the event loop, before a thread calls `embed_text`.
+        """
+        with self._lock:
+            unknown = [text for text in texts if text not in self._known]
+            self._waiting.update((text, None) for text in unknown)
+        return bool(unknown)
+
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of length 1: (texts, dim) float32."""
         found: dict[str, np.ndarray] = {}

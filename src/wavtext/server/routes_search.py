@@ -14,7 +14,7 @@ from wavtext.server.schemas import (
     TextsRequest,
     UploadSearchResponse,
 )
-from wavtext.server.search import SearchQuery, search
+from wavtext.server.search import SearchQuery, search, texts_of
 from wavtext.server.services import Services, Shared
 from wavtext.server.uploads import on_disk
 
@@ -29,6 +29,7 @@ SoundFile = Annotated[UploadFile, File(description="a sound file; its name plays
 @router.get("/api/search", response_model=SearchResponse)
 async def search_by_text(query: Annotated[SearchQuery, Query()], services: Shared) -> Json:
     """Find clips by a description, by sounds of the library or uploads, or by both."""
+    await services.embed_texts(texts_of(query))
     return Json(await services.quick(search, services, query))
 
 

@@ -49,6 +49,11 @@ class SearchQuery(BaseModel):
     explain: bool = Field(default=False, description="give `heat` along time, and `why`")
 
 
+def texts_of(query: SearchQuery) -> list[str]:
+    """The texts that a search will embed, as it will write them."""
+    return [text for each in (query.q, *query.without) if (text := each.strip())]
+
+
 def search(services: Services, query: SearchQuery) -> dict[str, Any]:
     """Results as JSON values."""
     started = time.perf_counter()

@@ -20,6 +20,7 @@ from wavtext.server.media import Media
 from wavtext.server.metrics import Metrics
 from wavtext.server.problems import Problem
 from wavtext.server.projection import project
+from wavtext.server.queries import CachedModel
 from wavtext.server.reveal import Launch, launch
 from wavtext.server.sessions import Sessions
 from wavtext.server.settings import ServerSettings
@@ -56,6 +57,7 @@ class Services:
         self._clips: tuple[str, dict[int, LibraryClip]] = ("", {})
         self._facets: tuple[str, dict[str, list[str]]] = ("", {})
         self._search_threads = ThreadPoolExecutor(settings.search_threads, "wavtext-search")
+        self._text_thread = ThreadPoolExecutor(1, "wavtext-text")
         self._slow_threads = ThreadPoolExecutor(settings.decode_workers * 4, "wavtext-slow")
         self.metrics.gauge(
             "wavtext_decoder_deaths", "Decoders that a file killed.", lambda: self.decoder.deaths
@@ -65,6 +67,12 @@ class Services:
         """Run a search or look-up in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._search_threads, lambda: call(*args, **kwargs))
+
+    async def embed_texts(self, texts: list[str]) -> None:
+        """Have texts embedded, with those of other requests, before a search needs them."""
+        if isinstance(self.model, CachedModel) and self.model.announce(texts):
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._text_thread, self.model.embed_text, texts)
 
     async def slow(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run decoding, drawing or transcoding in a thread of its own kind, so searches go on."""
@@ -123,6 +131,7 @@ class Services:
         """End threads, workers and runs; delete temporary files."""
         self.closing.set()
         self.jobs.close()
+        self._text_thread.shutdown(wait=True, cancel_futures=True)
         self._search_threads.shutdown(wait=True, cancel_futures=True)
         self._slow_threads.shutdown(wait=False, cancel_futures=True)
         self.map.close()
@@ -216,8 +225,8 @@ class _StoppedError(Exception):
     """The server ends."""
 
 
-def get_services(connection: HTTPConnection) -> Services:
-    """The application's services, for FastAPI's `Depends`."""
+async def get_services(connection: HTTPConnection) -> Services:
+    """The application's services, for FastAPI's `Depends`; async, or it would cost a thread."""
     return connection.app.state.services
 
 

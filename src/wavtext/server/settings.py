@@ -41,7 +41,7 @@ class ServerSettings:
     heavy_rate: float = 10.0  # uploads and other POSTs a second of one client
     heavy_burst: int = 60
 
-    search_threads: int = 8  # as many searches as may share a scan
+    search_threads: int = 2
     query_cache: int = 4096  # text embeddings kept
     map_points: int = 20_000  # clips drawn on the map; above, an even sample of them
 
