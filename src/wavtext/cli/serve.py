@@ -111,6 +111,7 @@ def _run(
     # Threads of a matrix product that wait for each other cost more than they save here: many
     # searches run at once, and each shares its scan with the others (docs/decisions/0063).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from wavtext.errors import MissingExtraError
     from wavtext.library.library import SoundLibrary
