@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from networks import randomise_statistics
 from torch import nn
 
 from wavtext.model import runtime
@@ -30,16 +31,6 @@ from wavtext.training.htsat import Htsat
 from wavtext.training.run import environment
 
 FRAMES, MELS, SECONDS = 1001, 64, 10.0
-
-
-def randomise(model: nn.Module) -> nn.Module:
-    generator = torch.Generator().manual_seed(1)
-    for name, value in model.named_buffers():
-        if name.endswith("running_mean"):
-            value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
-        elif name.endswith("running_var"):
-            value.copy_(0.5 + torch.rand(value.shape, generator=generator))
-    return model.eval()
 
 
 def cpu_seconds(function: Callable[[], object]) -> float:
@@ -65,7 +56,7 @@ def main() -> None:
     ]
     for name, make in (("htsat", Htsat), ("cnn14", Cnn14)):
         if arguments.only in (None, name):
-            compare(name, randomise(make()), clips, arguments.rounds)
+            compare(name, randomise_statistics(make(), seed=1), clips, arguments.rounds)
 
 
 @torch.no_grad()

@@ -7,13 +7,11 @@ Fixed seed; prints the machine and the commit.
 """
 
 import argparse
-import platform
 import resource
-import subprocess
 import time
-from pathlib import Path
 
 import numpy as np
+from machine import machine
 
 from wavtext.evaluation.metrics import per_query, ranks, ranks_of
 from wavtext.evaluation.statistics import bootstrap_mean
@@ -26,14 +24,7 @@ def main() -> None:
         "--dim", type=int, default=512, help="dimensions of the streamed embeddings"
     )
     arguments = parser.parse_args()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        check=False,
-    ).stdout.strip()
-    print(f"machine: {platform.machine()} {platform.platform()}; numpy {np.__version__}; {commit}")
+    print("; ".join(f"{name} {value}" for name, value in machine().items()))
     generator = np.random.default_rng(0)
     clip_of = np.repeat(np.arange(1045), 5)
     clips, captions = unit(generator, 1045, 256), unit(generator, 5225, 256)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from networks import randomise_statistics
 from torch import Tensor, nn
 
 from wavtext.training.published import load_published
@@ -34,16 +35,6 @@ IDS = torch.randint(5, 900, (3, 20), generator=torch.Generator().manual_seed(2))
 def show(what: str, ours: Tensor, theirs: Tensor) -> None:
     error = float((ours - theirs).abs().max() / theirs.abs().max())
     print(f"{what:42s} {error:.1e}", flush=True)
-
-
-def randomise(model: nn.Module) -> nn.Module:
-    generator = torch.Generator().manual_seed(3)
-    for name, value in model.named_buffers():
-        if name.endswith("running_mean"):
-            value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
-        elif name.endswith("running_var"):
-            value.copy_(0.5 + torch.rand(value.shape, generator=generator))
-    return model.eval()
 
 
 def load(kind: str, content: dict[str, Any]) -> Any:
@@ -93,7 +84,7 @@ def msclap(folder: Path) -> None:
             fmin=50, fmax=f_max, classes_num=527, out_emb=width, text_model=text,
             transformer_embed_dim=128, d_proj=1024,
         )  # fmt: skip
-        randomise(model)
+        randomise_statistics(model, seed=3)
         ours = load(f"msclap-{year}", {"model": model.state_dict()})
         wave = torch.randn(2, 44_100 * seconds) * 0.1
         base = model.audio_encoder.base if year == "2022" else model.audio_encoder.base.htsat
@@ -132,7 +123,7 @@ def laion(folder: Path) -> None:
             **config, enable_fusion=fusion, fusion_type="aff_2d" if fusion else "None"
         )
         model.text_projection = nn.Sequential(nn.Linear(128, 512), nn.ReLU(), nn.Linear(512, 512))
-        randomise(model)
+        randomise_statistics(model, seed=3)
         state = {f"module.{key}": value for key, value in model.state_dict().items()}
         ours = load("laion-clap", {"state_dict": state})
         wave = torch.randn(2, 480_000) * 0.1

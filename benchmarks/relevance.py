@@ -13,12 +13,11 @@ relevant under other words, so the probabilities err on the low side.
 import argparse
 import hashlib
 import os
-import platform
-import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 
 from wavtext.corpora.manifest import read_manifest
 from wavtext.library.exact import clip_scores
@@ -61,10 +60,7 @@ def main() -> None:
             distinct = {tuple(sorted(map(stem, content_words(each)))): each for each in captions}
             queries = sorted(distinct.values())
             features, labels, fit, kinds = examples(library, queries, words)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
-    print(f"commit {commit}, {platform.processor() or platform.machine()}, {len(clips)} clips")
+    print(f"commit {machine()['commit']}, {machine()['cpu']}, {len(clips)} clips")
     weights = logistic(features[fit], labels[fit])
     found = Calibration(
         bias=round(float(weights[0]), 3),

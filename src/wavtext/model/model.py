@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from wavtext.audio.decode import load_audio, stream_audio
+from wavtext.audio.decode import stream_audio
 from wavtext.audio.log_mel import log_mel
 from wavtext.audio.waveform import Waveform
 from wavtext.audio.windows import iter_windows
@@ -250,4 +250,4 @@ def _unit(embeddings: np.ndarray, dim: int) -> Float[np.ndarray, "n dim"]:
     return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 
 
-__all__ = ["CaptionScore", "Model", "Sound", "Window", "load_audio", "load_model"]
+__all__ = ["CaptionScore", "Model", "Sound", "Window", "load_model"]
