@@ -111,7 +111,7 @@ def test_an_indexer_killed_at_any_moment_loses_no_committed_clip(
     folder = tmp_path / "sounds"
     done: set[str] = set()
     kills = 0
-    for _ in range(1000 if LONG else 26):
+    while kills < (1000 if LONG else 20):
         zygote.start(folder, delay=0.004, kill_after=generator.uniform(0.0, 0.12))
         killed = zygote.wait() == -signal.SIGKILL
         kills += killed
@@ -121,7 +121,6 @@ def test_an_indexer_killed_at_any_moment_loses_no_committed_clip(
         if not killed:  # it was done before: begin again
             done.clear()
             shutil.rmtree(folder / ".wavtext")
-    assert kills >= (500 if LONG else 12)
     assert zygote.run(folder)["indexed"] == 60
     assert len(state(folder)["names"]) == 60
 
