@@ -9,7 +9,7 @@ import pytest
 from sound_factory import Write
 from stub_model import StubModel
 
-from wavtext.library import indexing, quantised, reader
+from wavtext.library import quantised, reader, upkeep
 from wavtext.library.filters import Filters
 from wavtext.library.library import SoundLibrary
 from wavtext.library.quantised import build_codes, codes_folder, open_codes
@@ -23,7 +23,7 @@ NUM = 1000  # clips
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let forty windows count as many."""
-    for module in (indexing, quantised, reader):
+    for module in (upkeep, quantised, reader):
         monkeypatch.setattr(module, "EXACT_UP_TO", 40)
 
 

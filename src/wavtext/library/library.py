@@ -12,27 +12,26 @@ while another process indexes; indexing is for one process at a time.
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from wavtext.errors import DamagedLibraryError, LibraryError, ModelMismatchError, WavtextError
-from wavtext.library.duplicates import same_sounds
-from wavtext.library.exact import Index
-from wavtext.library.export import write_embeddings
+from wavtext.errors import LibraryError, WavtextError
+from wavtext.library import contents
+from wavtext.library.asking import answer
+from wavtext.library.choice import ModelChoice, model_source
 from wavtext.library.filters import Filters
 from wavtext.library.importing import import_embeddings
 from wavtext.library.indexing import Progress, index_folder, open_for_indexing
 from wavtext.library.lock import IndexLock
 from wavtext.library.pipeline import Embedder
-from wavtext.library.query import Like, Query, query_vector, read_part
+from wavtext.library.place import LIBRARY_FILE, claim, make_place
+from wavtext.library.query import Like, Query
 from wavtext.library.reader import Reader
-from wavtext.library.records import ClipRecord, ModelRecord
-from wavtext.library.relevance import Relevance
 from wavtext.library.results import (
     Failure,
     IndexProgress,
@@ -43,14 +42,7 @@ from wavtext.library.results import (
     SearchResult,
 )
 from wavtext.library.salvage import SalvageReport, salvage
-from wavtext.library.search import (
-    SAME_COSINE,
-    SAME_DURATION,
-    SAMPLE,
-    SearchOptions,
-    clip_vector,
-    search,
-)
+from wavtext.library.search import SAME_COSINE, SAME_DURATION, SearchOptions
 from wavtext.library.store import Store
 from wavtext.library.watch import watch_folder
 
@@ -66,8 +58,6 @@ __all__ = [
     "SoundLibrary",
 ]
 
-LIBRARY_FILE = Path(".wavtext") / "library.sqlite"
-
 
 class SoundLibrary:
     """The sounds of one folder, their embeddings, and searches among them.
@@ -82,9 +72,8 @@ class SoundLibrary:
     def __init__(self, folder: Path, path: Path, model: Embedder | str | Path | None) -> None:
         self.folder = folder
         self.path = path
-        self._wanted = model
-        self._model: Embedder | None = None
         self._reader = Reader(folder, path)
+        self._choice = ModelChoice(self._reader, model)
         self._lock = threading.RLock()
 
     @classmethod
@@ -132,10 +121,7 @@ class SoundLibrary:
     @property
     def model(self) -> Embedder:
         """The model that embeds queries and sounds, loaded on first use."""
-        with self._lock:
-            if self._model is None:
-                self._model = self._load_model()
-            return self._model
+        return self._choice.model
 
     def index(
         self,
@@ -162,12 +148,12 @@ class SoundLibrary:
             LibraryError: The folder is missing, or the library cannot be written.
         """
         model = self.model
-        self._make_place()
-        source = self._source(model)
+        make_place(self.folder, self.path)
+        source = model_source(model)
         with IndexLock(self.path):
             store, notes = open_for_indexing(self.path, model, source)
             with contextlib.closing(store):
-                self._claim(store)
+                claim(self.folder, self.path, store)
                 return index_folder(
                     self.folder,
                     store,
@@ -220,18 +206,6 @@ class SoundLibrary:
             ModelMismatchError: The library was made by another model.
         """
         query = Query.make(text, like, without, unlike)
-        index, model = self._index(), self.model
-        store = self._reader.store()
-
-        def spread(vector: np.ndarray) -> float:
-            return float((index.sample(SAMPLE) @ vector).std())
-
-        def vector_of(clip_id: int) -> np.ndarray:
-            windows = index.windows(clip_id)
-            if windows is None:
-                raise LibraryError(f"{self.path}: no clip {clip_id}.")
-            return clip_vector(windows[1])
-
         options = SearchOptions(
             limit=limit,
             filters=filters or Filters(),
@@ -239,23 +213,9 @@ class SoundLibrary:
             group=group,
             diversity=diversity,
             explain=explain,
-            exclude=self._own_clips(query.like),
         )
-        vector = query_vector(query, model, spread, vector_of)
-        background = self._reader.background()
-        relevance = None
-        if background is not None and query.text and not (query.like or query.unlike):
-            relevance = Relevance.of_query(vector, background, index.sample(SAMPLE))
-        return search(
-            self.folder,
-            store,
-            index,
-            vector,
-            query.text,
-            options,
-            relevance=relevance,
-            embed_text=model.embed_text,
-        )
+        self._choice.check(self._reader.model())
+        return answer(self._reader, self.model, query, options)
 
     def clip(self, clip_id: int) -> LibraryClip:
         """One clip by its number.
@@ -263,66 +223,34 @@ class SoundLibrary:
         Raises:
             LibraryError: There is no such clip.
         """
-        for clip in self._clips([clip_id]):
+        for clip in contents.list_clips(self._reader, [clip_id]):
             return clip
         raise LibraryError(f"{self.path}: no clip {clip_id}.")
 
     def clips(self) -> Iterator[LibraryClip]:
         """All clips, in the order they were added."""
-        return self._clips(None)
+        return contents.list_clips(self._reader)
 
     def failures(self) -> list[Failure]:
         """The files that could not be indexed, and why."""
-        return [
-            Failure(path=self.folder / path, reason=row[3])
-            for path, row in self._reader.store().failures().items()
-        ]
+        return contents.list_failures(self._reader)
 
     def stats(self) -> LibraryStats:
         """What the library holds."""
-        store = self._reader.store()
-        matrix = self._reader.matrix()
-        model = store.active_model()
-        records = [record for _, record in store.clip_rows()]
-        files = [Path(f"{self.path}{suffix}") for suffix in ("", "-wal")]
-        return LibraryStats(
-            clips=len(records),
-            windows=int(np.diff(matrix.offsets)[matrix.alive].sum()),
-            duration=sum(record.duration for record in records),
-            failures=store.count("failures"),
-            model=_label(model) if model else "",
-            dim=model.dim if model else 0,
-            size=sum(file.stat().st_size for file in files if file.exists()),
-            damaged=len(matrix.damaged),
-        )
+        return contents.count_contents(self._reader)
 
     def embeddings(
         self,
     ) -> tuple[Int64[np.ndarray, " clips"], Float32[np.ndarray, "clips dim"]]:
         """Clip ids, and one embedding for each: the mean of its windows, of length 1."""
-        matrix = self._reader.matrix().compacted()
-        if not len(matrix.clip_ids):
-            return matrix.clip_ids, np.empty((0, matrix.vectors.shape[1]), np.float32)
-        means = np.add.reduceat(matrix.vectors, matrix.offsets[:-1], axis=0)
-        norms = np.linalg.norm(means, axis=1, keepdims=True)
-        return matrix.clip_ids, means / np.maximum(norms, 1e-12)
+        return contents.clip_embeddings(self._reader)
 
     def check(self) -> list[str]:
         """What is wrong with the library's file, one line each; empty when it is sound.
 
         Reads all of it: about a second for each gigabyte.
         """
-        try:
-            store = self._reader.store()
-            store.verify()
-        except DamagedLibraryError as error:
-            return [str(error)]
-        records = dict(store.clip_rows())
-        return [
-            f"{self.folder / records[clip_id].path if clip_id in records else clip_id}: "
-            "its row or embeddings do not match their checksum; index the folder again."
-            for clip_id in store.damaged_clips()
-        ]
+        return contents.find_problems(self._reader)
 
     def repair(self) -> SalvageReport:
         """Rebuild a damaged library from every clip that can still be read.
@@ -336,8 +264,8 @@ class SoundLibrary:
             raise LibraryError(f"{self.path}: no such library.", help="Make one: wavtext index")
         models: list[tuple[str, str, int, str]] = []
         with contextlib.suppress(WavtextError):
-            model = self._load_model("compact") if self._wanted is None else self.model
-            models.append((model.identity, model.name, model.dim, self._source(model)))
+            model = self._choice.without_library()
+            models.append((model.identity, model.name, model.dim, model_source(model)))
         with self._lock, IndexLock(self.path):
             self.close()
             return salvage(self.path, models)
@@ -351,21 +279,7 @@ class SoundLibrary:
             threshold: Least cosine between two clips' embeddings.
             tolerance: Share by which their durations may differ.
         """
-        ids, embeddings = self.embeddings()
-        records = dict(self._reader.store().clip_rows(ids.tolist()))
-        keep = np.array([clip_id in records for clip_id in ids.tolist()], bool)
-        ids, embeddings = ids[keep], embeddings[keep]
-        kept = [records[clip_id] for clip_id in ids.tolist()]
-        groups = same_sounds(
-            embeddings,
-            np.array([record.duration for record in kept], np.float32),
-            [record.content for record in kept],
-            threshold=threshold,
-            tolerance=tolerance,
-        )
-        clips = {clip.clip_id: clip for clip in self.clips()}
-        named = [[clips[int(ids[i])] for i in group if int(ids[i]) in clips] for group in groups]
-        return sorted(named, key=lambda group: -len(group))
+        return contents.find_duplicates(self._reader, threshold=threshold, tolerance=tolerance)
 
     def export_embeddings(self, path: str | Path, *, windows: bool = True) -> int:
         """Write the embeddings as Parquet or .npz, by the suffix; how many rows.
@@ -374,21 +288,7 @@ class SoundLibrary:
             path: The file.
             windows: One row for each window; else one for each clip, from 0 to its duration.
         """
-        stored = self._reader.model()
-        records = dict(self._reader.store().clip_rows())
-        if windows:
-            matrix = self._reader.matrix().compacted()
-            ids = np.repeat(matrix.clip_ids, np.diff(matrix.offsets))
-            spans, vectors = matrix.spans, matrix.vectors
-        else:
-            ids, vectors = self.embeddings()
-            ends = [records[each].duration if each in records else 0.0 for each in ids.tolist()]
-            spans = np.array([(0.0, end) for end in ends], np.float32).reshape(-1, 2)
-        known = np.isin(ids, np.fromiter(records, np.int64, len(records)))
-        ids, spans, vectors = ids[known], spans[known], vectors[known]
-        paths = [records[each].path for each in ids.tolist()]
-        write_embeddings(Path(path), ids, paths, spans, vectors, model=stored.identity)
-        return len(ids)
+        return contents.export_embeddings(self._reader, Path(path), windows=windows)
 
     def import_embeddings(self, path: str | Path) -> tuple[int, list[Failure]]:
         """Add clips of the folder whose embeddings a Parquet file holds, without decoding them.
@@ -396,11 +296,11 @@ class SoundLibrary:
         Returns:
             How many clips were added, and those that could not be.
         """
-        model, source = self.model, self._source(self.model)
-        self._make_place()
+        model = self.model
+        make_place(self.folder, self.path)
         with IndexLock(self.path), contextlib.closing(Store(self.path, write=True)) as store:
-            self._claim(store)
-            return import_embeddings(Path(path), self.folder, store, model, source)
+            claim(self.folder, self.path, store)
+            return import_embeddings(Path(path), self.folder, store, model, model_source(model))
 
     def watch(
         self,
@@ -424,110 +324,3 @@ class SoundLibrary:
             stop,
             interval=interval,
         )
-
-    # Inside
-
-    def _load_model(self, default: str | None = None) -> Embedder:
-        if self._wanted is not None and not isinstance(self._wanted, str | Path):
-            return self._wanted
-        from wavtext.model.model import load_model
-
-        name = self._wanted or default
-        if name is None:
-            stored = self._reader.store().active_model() if self.path.exists() else None
-            name = stored.source if stored else "compact"
-        return cast(Embedder, load_model(name))
-
-    def _source(self, model: Embedder) -> str:
-        """What `load_model` takes to get the model again."""
-        from wavtext.model.model import EMBEDDED
-
-        folder = getattr(model, "folder", None)
-        for name, place in EMBEDDED.items():
-            if folder is not None and Path(folder).resolve() == place.resolve():
-                return name
-        return str(Path(folder).resolve()) if folder is not None else model.name
-
-    def _make_place(self) -> None:
-        """Make the folder that the library's file is kept in."""
-        if not self.folder.is_dir():
-            raise LibraryError(f"{self.folder}: no such folder.", help="Check the spelling.")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LibraryError(
-                f"{self.path.parent}: cannot be made: {error.strerror}.",
-                help="Keep the library elsewhere: --library FILE",
-            ) from error
-
-    def _claim(self, store: Store) -> None:
-        """Tie a library outside its folder to that folder, so that another cannot empty it."""
-        if self.path == self.folder / LIBRARY_FILE:
-            return
-        root = store.meta("folder")
-        if root is not None and root != str(self.folder) and Path(root).is_dir():
-            raise LibraryError(
-                f"{self.path}: holds the sounds of {root}, not of {self.folder}.",
-                help="Name another file with --library.",
-            )
-        if root != str(self.folder):
-            store.set_meta(folder=str(self.folder))
-
-    def _index(self) -> Index:
-        """The embeddings, made by the model in use."""
-        self._check_model(self._reader.model())
-        return self._reader.index()
-
-    def _own_clips(self, sounds: Sequence[Like]) -> frozenset[int]:
-        """The library's clips among sounds that others should resemble."""
-        clips = {sound for sound in sounds if isinstance(sound, int)}
-        paths: set[str] = set()
-        for sound in sounds:
-            if isinstance(sound, str | Path):
-                path = Path(os.path.abspath(read_part(sound)[0]))
-                if path.is_relative_to(self.folder):
-                    paths.add(path.relative_to(self.folder).as_posix())
-        return frozenset(clips | set(self._reader.store().clips_at(paths)))
-
-    def _check_model(self, stored: ModelRecord) -> None:
-        model = self.model
-        if model.identity == stored.identity:
-            return
-        asked = ModelRecord(0, model.identity, model.name, model.dim)
-        raise ModelMismatchError(
-            f"{self.path} was made by model {_label(stored)} ({stored.dim}-d); "
-            f"you asked with {_label(asked)} ({model.dim}-d).",
-            help=f"Re-index: wavtext index {self.folder} --model {model.name}",
-        )
-
-    def _clips(self, clip_ids: Iterable[int] | None) -> Iterator[LibraryClip]:
-        store = self._reader.store()
-        matrix = self._reader.matrix()
-        counts = dict(
-            zip(
-                matrix.clip_ids[matrix.alive].tolist(),
-                np.diff(matrix.offsets)[matrix.alive].tolist(),
-                strict=True,
-            )
-        )
-        for clip_id, record in store.clip_rows(clip_ids):
-            if record.format:
-                yield _clip(self.folder, clip_id, record, counts.get(clip_id, 0))
-
-
-def _clip(folder: Path, clip_id: int, record: ClipRecord, num_windows: int) -> LibraryClip:
-    return LibraryClip(
-        clip_id=clip_id,
-        path=folder / record.path,
-        duration=record.duration,
-        sample_rate=record.sample_rate,
-        channels=record.channels,
-        format=record.format,
-        size=record.size,
-        modified=record.mtime_ns / 1e9,
-        num_windows=num_windows,
-    )
-
-
-def _label(model: ModelRecord) -> str:
-    return f"{model.name}@{model.identity[:6]}"

@@ -1,6 +1,8 @@
-"""Clips and embeddings in and out of the SQLite file.  With rows.py, all that knows the tables."""
+"""Clips, embeddings and failures in and out of the SQLite file.
 
-import json
+With notebook.py, wordbook.py and rows.py, all that knows the tables.
+"""
+
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -8,15 +10,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from wavtext.library import schema
-from wavtext.library.database import Database
-from wavtext.library.notes import Notes, name_words
+from wavtext.library.notebook import Notebook
+from wavtext.library.notes import name_words
 from wavtext.library.records import (
     CLIP_COLUMNS,
     SPAN_TYPE,
     VECTOR_TYPE,
     ClipRecord,
     EmbeddingRow,
-    ModelRecord,
     StoredEmbeddings,
     StoredFile,
     embedding_crc,
@@ -32,62 +33,16 @@ from wavtext.library.rows import (
     put_record,
     remove_clip,
 )
+from wavtext.library.wordbook import Wordbook
 
 
-class Store(Database):
+class Store(Notebook, Wordbook):
     """The tables of one library.
 
     Args:
         path: The file.
         write: Create it when missing and bring an older one up to date.
     """
-
-    # What the library knows about itself
-
-    def meta(self, key: str, default: Any = None) -> Any:
-        """A value of the library's notebook."""
-        with self.reading() as connection:
-            row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if row is None else row[0]
-
-    def set_meta(self, **values: Any) -> None:
-        """Write values into the library's notebook."""
-        with self.writing() as connection:
-            connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
-
-    def active_model(self) -> ModelRecord | None:
-        """The model that searches use; None before the first clip."""
-        return self._model("id = (SELECT value FROM meta WHERE key = 'active_model')", ())
-
-    def ensure_model(self, identity: str, name: str, dim: int, source: str) -> ModelRecord:
-        """The row of a model, made when new; the first model becomes the active one."""
-        with self.writing() as connection:
-            connection.execute(
-                "INSERT INTO models (identity, name, dim, source) VALUES (?, ?, ?, ?) ON CONFLICT "
-                "(identity) DO UPDATE SET name = excluded.name, source = excluded.source",
-                (identity, name, dim, source),
-            )
-            connection.execute(
-                "INSERT OR IGNORE INTO meta SELECT 'active_model', id FROM models "
-                "WHERE identity = ?",
-                (identity,),
-            )
-        model = self._model("identity = ?", (identity,))
-        assert model is not None
-        return model
-
-    def activate(self, model_id: int) -> None:
-        """Search with this model from now on and drop what other models embedded."""
-        with self.writing() as connection:
-            next_revision(connection)
-            connection.execute("UPDATE meta SET value = ? WHERE key = 'active_model'", (model_id,))
-            connection.execute("DELETE FROM embeddings WHERE model_id != ?", (model_id,))
-            connection.execute("DELETE FROM models WHERE id != ?", (model_id,))
-            connection.execute("DELETE FROM meta WHERE key = 'background_key'")
-
-    def revision(self) -> int:
-        """Grows with every change to clips or embeddings."""
-        return int(self.meta("revision", 0))
 
     # Clips
 
@@ -237,65 +192,6 @@ class Store(Database):
                     revision,
                 )
 
-    # Words
-
-    def clips_without_notes(self) -> list[tuple[int, str]]:
-        """(clip id, path) of clips whose file has not been asked for its notes."""
-        query = "SELECT id, path FROM clips WHERE id NOT IN (SELECT clip_id FROM notes)"
-        with self.reading() as connection:
-            return [(row[0], path_text(row[1])) for row in connection.execute(query)]
-
-    def put_notes(self, notes: Iterable[tuple[int, Notes]]) -> None:
-        """Write clips' notes, in one transaction."""
-        with self.writing() as connection:
-            for clip_id, each in notes:
-                tags = f"|{'|'.join(each.tags)}|" if each.tags else ""
-                captions = json.dumps(each.captions, ensure_ascii=False)
-                connection.execute(
-                    "INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?, ?)",
-                    (clip_id, captions, tags, each.licence, each.credit),
-                )
-                text = " ".join([*each.captions, *each.tags])
-                connection.execute("UPDATE words SET captions = ? WHERE rowid = ?", (text, clip_id))
-
-    def forget_notes(self) -> None:
-        """Have all notes read again, as when the manifest beside the sounds has changed."""
-        with self.writing() as connection:
-            connection.execute("DELETE FROM notes")
-
-    def notes(self, clip_id: int) -> Notes:
-        """What is written about a clip."""
-        if self.version < schema.WORDS_SINCE:
-            return Notes()
-        with self.reading() as connection:
-            row = connection.execute(
-                "SELECT captions, tags, licence, credit FROM notes WHERE clip_id = ?", (clip_id,)
-            ).fetchone()
-        if row is None:
-            return Notes()
-        tags = tuple(tag for tag in row[1].split("|") if tag)
-        return Notes(captions=tuple(json.loads(row[0])), tags=tags, licence=row[2], credit=row[3])
-
-    def clips_with_word(self, word: str) -> list[int]:
-        """Clips whose name, captions or tags hold a word in any of its forms."""
-        if self.version < schema.WORDS_SINCE:
-            return []
-        query = "SELECT rowid FROM words WHERE words MATCH ?"
-        with self.reading() as connection:
-            return [row[0] for row in connection.execute(query, (f'"{word}"',))]
-
-    def clips_where(self, condition: str, values: list[Any]) -> list[int]:
-        """Clips that a filter lets pass; see Filters.to_sql."""
-        notes = "notes"
-        if self.version < schema.WORDS_SINCE:
-            notes = "(SELECT NULL AS clip_id, '' AS licence, '' AS tags) AS notes"
-        query = (
-            f"SELECT clips.id FROM clips LEFT JOIN {notes} ON notes.clip_id = clips.id "
-            f"WHERE {condition} ORDER BY clips.id"
-        )
-        with self.reading() as connection:
-            return [row[0] for row in connection.execute(query, values)]
-
     # Damage
 
     def verify(self) -> None:
@@ -406,15 +302,3 @@ class Store(Database):
         with self.reading() as connection:
             rows = connection.execute("SELECT clip_id FROM removed WHERE revision > ?", (revision,))
             return [row[0] for row in rows]
-
-    def count(self, table: str) -> int:
-        """Rows of a table."""
-        with self.reading() as connection:
-            return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-
-    def _model(self, condition: str, values: tuple[Any, ...]) -> ModelRecord | None:
-        with self.reading() as connection:
-            row = connection.execute(
-                f"SELECT id, identity, name, dim, source FROM models WHERE {condition}", values
-            ).fetchone()
-        return None if row is None else ModelRecord(*row)

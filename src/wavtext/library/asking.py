@@ -1,0 +1,67 @@
+"""A question to an open library: its parts -> one vector, the relevance of scores, the search."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from wavtext.errors import LibraryError
+from wavtext.library.pipeline import Embedder
+from wavtext.library.query import Like, Query, query_vector, read_part
+from wavtext.library.reader import Reader
+from wavtext.library.relevance import Relevance
+from wavtext.library.results import SearchResult
+from wavtext.library.search import SAMPLE, SearchOptions, clip_vector, search
+
+
+def answer(
+    reader: Reader, model: Embedder, query: Query, options: SearchOptions
+) -> list[SearchResult]:
+    """The clips that fit a query best; the clips it names as examples are left out.
+
+    Args:
+        reader: The library.
+        model: The one that made it.
+        query: What to look for.
+        options: How to search.
+    """
+    index, store = reader.index(), reader.store()
+
+    def spread(vector: np.ndarray) -> float:
+        return float((index.sample(SAMPLE) @ vector).std())
+
+    def vector_of(clip_id: int) -> np.ndarray:
+        windows = index.windows(clip_id)
+        if windows is None:
+            raise LibraryError(f"{reader.path}: no clip {clip_id}.")
+        return clip_vector(windows[1])
+
+    vector = query_vector(query, model, spread, vector_of)
+    background = reader.background()
+    relevance = None
+    if background is not None and query.text and not (query.like or query.unlike):
+        relevance = Relevance.of_query(vector, background, index.sample(SAMPLE))
+    return search(
+        reader.folder,
+        store,
+        index,
+        vector,
+        query.text,
+        replace(options, exclude=_own_clips(reader, query.like)),
+        relevance=relevance,
+        embed_text=model.embed_text,
+    )
+
+
+def _own_clips(reader: Reader, sounds: Sequence[Like]) -> frozenset[int]:
+    """The library's clips among sounds that others should resemble."""
+    clips = {sound for sound in sounds if isinstance(sound, int)}
+    paths: set[str] = set()
+    for sound in sounds:
+        if isinstance(sound, str | Path):
+            path = Path(os.path.abspath(read_part(sound)[0]))
+            if path.is_relative_to(reader.folder):
+                paths.add(path.relative_to(reader.folder).as_posix())
+    return frozenset(clips | set(reader.store().clips_at(paths)))

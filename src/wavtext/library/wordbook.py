@@ -1,0 +1,71 @@
+"""Words that clips can be found by: names, captions, tags; and what filters ask of them."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from wavtext.library import schema
+from wavtext.library.database import Database
+from wavtext.library.notes import Notes
+from wavtext.library.records import path_text
+
+
+class Wordbook(Database):
+    """The tables `notes` and `words` of one library."""
+
+    def clips_without_notes(self) -> list[tuple[int, str]]:
+        """(clip id, path) of clips whose file has not been asked for its notes."""
+        query = "SELECT id, path FROM clips WHERE id NOT IN (SELECT clip_id FROM notes)"
+        with self.reading() as connection:
+            return [(row[0], path_text(row[1])) for row in connection.execute(query)]
+
+    def put_notes(self, notes: Iterable[tuple[int, Notes]]) -> None:
+        """Write clips' notes, in one transaction."""
+        with self.writing() as connection:
+            for clip_id, each in notes:
+                tags = f"|{'|'.join(each.tags)}|" if each.tags else ""
+                captions = json.dumps(each.captions, ensure_ascii=False)
+                connection.execute(
+                    "INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?, ?)",
+                    (clip_id, captions, tags, each.licence, each.credit),
+                )
+                text = " ".join([*each.captions, *each.tags])
+                connection.execute("UPDATE words SET captions = ? WHERE rowid = ?", (text, clip_id))
+
+    def forget_notes(self) -> None:
+        """Have all notes read again, as when the manifest beside the sounds has changed."""
+        with self.writing() as connection:
+            connection.execute("DELETE FROM notes")
+
+    def notes(self, clip_id: int) -> Notes:
+        """What is written about a clip."""
+        if self.version < schema.WORDS_SINCE:
+            return Notes()
+        with self.reading() as connection:
+            row = connection.execute(
+                "SELECT captions, tags, licence, credit FROM notes WHERE clip_id = ?", (clip_id,)
+            ).fetchone()
+        if row is None:
+            return Notes()
+        tags = tuple(tag for tag in row[1].split("|") if tag)
+        return Notes(captions=tuple(json.loads(row[0])), tags=tags, licence=row[2], credit=row[3])
+
+    def clips_with_word(self, word: str) -> list[int]:
+        """Clips whose name, captions or tags hold a word in any of its forms."""
+        if self.version < schema.WORDS_SINCE:
+            return []
+        query = "SELECT rowid FROM words WHERE words MATCH ?"
+        with self.reading() as connection:
+            return [row[0] for row in connection.execute(query, (f'"{word}"',))]
+
+    def clips_where(self, condition: str, values: list[Any]) -> list[int]:
+        """Clips that a filter lets pass; see Filters.to_sql."""
+        notes = "notes"
+        if self.version < schema.WORDS_SINCE:
+            notes = "(SELECT NULL AS clip_id, '' AS licence, '' AS tags) AS notes"
+        query = (
+            f"SELECT clips.id FROM clips LEFT JOIN {notes} ON notes.clip_id = clips.id "
+            f"WHERE {condition} ORDER BY clips.id"
+        )
+        with self.reading() as connection:
+            return [row[0] for row in connection.execute(query, values)]
