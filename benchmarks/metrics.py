@@ -14,7 +14,7 @@ import numpy as np
 from machine import machine
 
 from wavtext.evaluation.metrics import per_query, ranks, ranks_of
-from wavtext.evaluation.statistics import bootstrap_mean
+from wavtext.evaluation.statistics import bootstrap
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         f"(R@1 {text['R@1'].mean():.3f}, {audio['R@1'].mean():.3f})"
     )
     start = time.perf_counter()
-    found = bootstrap_mean(text["R@1"], clip_of, resamples=1000, seed=0)
+    found = bootstrap(text["R@1"], clip_of, resamples=1000, seed=0)
     print(
         f"bootstrap, 1,000 resamples of 5,225 queries: {time.perf_counter() - start:.2f} s, {found}"
     )

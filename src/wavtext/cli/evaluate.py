@@ -194,7 +194,7 @@ def _by_label(
 
     from wavtext.errors import EvaluationError
     from wavtext.evaluation.metrics import ExcludedQueriesWarning, per_query
-    from wavtext.evaluation.statistics import bootstrap_mean
+    from wavtext.evaluation.statistics import bootstrap
     from wavtext.evaluation.zero_shot import TEMPLATES, audio_to_audio, class_embeddings, classify
 
     missing = [clip.clip_id for clip in clips if not clip.columns.get(column)]
@@ -221,7 +221,7 @@ def _by_label(
             "queries": len(found),
             "excluded": len(found.excluded),
             "metrics": {
-                metric: asdict(bootstrap_mean(values[metric], kept, seed=seed))
+                metric: asdict(bootstrap(values[metric], kept, seed=seed))
                 for metric in ("R@1", "R@5", "mAP@10")
             },
         }

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from wavtext.errors import EvaluationError
-from wavtext.evaluation.ranking import Ranks, check_k, ranks_of
+from wavtext.evaluation.ranking import Ranks, ranks_of
+from wavtext.evaluation.validation import check_k
 
 
 def expected_recall_at(above: Int[np.ndarray, "query counts"], k: int, size: int) -> float:

@@ -19,8 +19,7 @@ from wavtext.evaluation.ranking import Ranks, dot
 from wavtext.evaluation.statistics import (
     Comparison,
     Interval,
-    bootstrap_mean,
-    bootstrap_median,
+    bootstrap,
     compare,
     holm,
 )
@@ -173,10 +172,10 @@ def evaluate(
         found = ranks(queries, pool, relevant)
         values = per_query(found)
         intervals = {
-            metric: bootstrap_mean(each, clusters, resamples=resamples, seed=seed)
+            metric: bootstrap(each, clusters, resamples=resamples, seed=seed)
             for metric, each in values.items()
         }
-        median = bootstrap_median(found.best, clusters, resamples=resamples, seed=seed)
+        median = bootstrap(found.best, clusters, statistic="median", resamples=resamples, seed=seed)
         directions.append(
             Direction(
                 ranks=found,

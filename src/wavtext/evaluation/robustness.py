@@ -17,8 +17,9 @@ from wavtext.audio.waveform import Waveform
 from wavtext.errors import EvaluationError
 from wavtext.evaluation.embedding import Encoder
 from wavtext.evaluation.metrics import Ranks, ranks
-from wavtext.evaluation.ranking import Relevant, dot
+from wavtext.evaluation.ranking import dot
 from wavtext.evaluation.statistics import Comparison, compare
+from wavtext.evaluation.validation import Relevant
 
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
 

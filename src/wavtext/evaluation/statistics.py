@@ -6,12 +6,12 @@ unchanged. All randomness comes from the seed that is passed.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from wavtext.errors import EvaluationError
 
@@ -52,48 +52,43 @@ class Pooled:
     seed_deviation: float | None  # standard deviation between seeds; None for one seed
     clip_deviation: float  # bootstrap standard error from the clips alone
 
+    @property
+    def p(self) -> float:
+        """Two-sided, of a value of 0: the interval's half width taken as 1.96 standard errors."""
+        half = self.interval.high - self.interval.estimate
+        if half == 0:
+            return 1.0 if self.interval.estimate == 0 else 0.0
+        return math.erfc(abs(self.interval.estimate) / half * 1.96 / math.sqrt(2))
 
-def bootstrap_mean(
+
+def bootstrap(
     values: Float[np.ndarray, " queries"],
     clusters: Sequence[Hashable] | np.ndarray,
     *,
+    statistic: Literal["mean", "median"] = "mean",
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Mean over queries with a percentile interval; clips are drawn with all their queries' values.
+    """Mean or median over queries with a percentile interval; clips are drawn as clusters.
 
     Args:
-        values: One metric's value for each query.
+        values: One metric's value (or the best rank) for each query.
         clusters: The clip of each query; values of one clip are drawn together.
+        statistic: What is estimated.
         resamples: Bootstrap resamples.
         level: Coverage of the interval.
         seed: Of the resampling.
     """
-    sums, sizes = _by_cluster(values, clusters)
-    means = _resampled_means(sums, sizes, resamples, seed)
-    return Interval(float(sums.sum() / sizes.sum()), *_percentiles(means, level))
-
-
-def bootstrap_median(
-    values: Float[np.ndarray, " queries"],
-    clusters: Sequence[Hashable] | np.ndarray,
-    *,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """Median over queries (of ranks) with a percentile interval; clips are drawn as clusters."""
     values, codes = _check(values, clusters)
-    generator = np.random.default_rng(seed)
+    if statistic == "mean":
+        sums, sizes = np.bincount(codes, weights=values), np.bincount(codes)
+        return Interval(
+            float(values.mean()),
+            *_percentiles(_resampled_means(sums, sizes, resamples, seed), level),
+        )
     order = np.argsort(values, kind="stable")
-    ordered, codes, count = values[order], codes[order], int(codes.max()) + 1
-    medians = np.empty(resamples)
-    for i in range(resamples):
-        drawn = np.bincount(generator.integers(count, size=count), minlength=count)
-        running = np.cumsum(drawn[codes])
-        low, high = np.searchsorted(running, [(running[-1] + 1) // 2, running[-1] // 2 + 1])
-        medians[i] = (ordered[low] + ordered[high]) / 2
+    medians = _resampled_medians(values[order], codes[order], resamples, seed)
     return Interval(float(np.median(values)), *_percentiles(medians, level))
 
 
@@ -244,16 +239,31 @@ def _resampled_means(
     sums: np.ndarray, sizes: np.ndarray, resamples: int, seed: int
 ) -> Float[np.ndarray, " resamples"]:
     """Mean over queries in each resample of the clusters."""
+    blocks = _draws(len(sums), resamples, seed)
+    return np.concatenate([sums[each].sum(axis=1) / sizes[each].sum(axis=1) for each in blocks])
+
+
+def _resampled_medians(
+    ordered: np.ndarray, codes: np.ndarray, resamples: int, seed: int
+) -> Float[np.ndarray, " resamples"]:
+    """Median over queries in each resample; `ordered` values ascend, `codes` are their clusters."""
+    count, medians = int(codes.max()) + 1, np.empty(resamples)
+    drawn = (row for block in _draws(count, resamples, seed) for row in block)
+    for i, row in enumerate(drawn):
+        running = np.cumsum(np.bincount(row, minlength=count)[codes])
+        low, high = np.searchsorted(running, [(running[-1] + 1) // 2, running[-1] // 2 + 1])
+        medians[i] = (ordered[low] + ordered[high]) / 2
+    return medians
+
+
+def _draws(count: int, resamples: int, seed: int) -> Iterator[Int[np.ndarray, "some clusters"]]:
+    """The clusters of each resample, some resamples at a time."""
     if resamples < 2:
         raise EvaluationError(f"{resamples} resamples give no interval; take at least 2.")
     generator = np.random.default_rng(seed)
-    count = len(sums)
-    means = np.empty(resamples)
     step = max(1, 2**22 // count)
     for first in range(0, resamples, step):
-        drawn = generator.integers(count, size=(min(step, resamples - first), count))
-        means[first : first + step] = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    return means
+        yield generator.integers(count, size=(min(step, resamples - first), count))
 
 
 def _percentiles(samples: np.ndarray, level: float) -> tuple[float, float]:

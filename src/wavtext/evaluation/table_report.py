@@ -5,7 +5,6 @@ of the difference lies on its side of 0 and its p, after Holm over the table's c
 0.05.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +26,7 @@ from wavtext.evaluation.paper_tables import (
     TestSet,
 )
 from wavtext.evaluation.retrieval import PAPER_METRICS
-from wavtext.evaluation.statistics import Pooled, holm, pool_seeds
+from wavtext.evaluation.statistics import holm, pool_seeds
 
 DIRECTIONS = ("text_to_audio", "audio_to_text")
 Values = Mapping[str, np.ndarray]
@@ -165,16 +164,8 @@ def _claim(claim: Claim, runs: Mapping[str, Sequence[Values]]) -> dict[str, Any]
         "relative": 100 * (better.mean() / worse.mean() - 1) if worse.any() else None,
         "difference": asdict(found.interval),
         "seed_deviation": found.seed_deviation,
-        "p": _p_value(found),
+        "p": found.p,
     }
-
-
-def _p_value(found: Pooled) -> float:
-    """Two-sided, of a difference of 0, from the pooled interval taken as 1.96 standard errors."""
-    half = found.interval.high - found.interval.estimate
-    if half == 0:
-        return 1.0 if found.interval.estimate == 0 else 0.0
-    return math.erfc(abs(found.interval.estimate) / half * 1.96 / math.sqrt(2))
 
 
 def _values(

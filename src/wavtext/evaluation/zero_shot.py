@@ -14,7 +14,7 @@ from wavtext.errors import EvaluationError
 from wavtext.evaluation.embedding import Encoder
 from wavtext.evaluation.metrics import NoRelevant, Ranks, ranks, ranks_of, rows_with_label
 from wavtext.evaluation.ranking import dot
-from wavtext.evaluation.statistics import Interval, bootstrap_mean
+from wavtext.evaluation.statistics import Interval, bootstrap
 
 TEMPLATES = ("This is a sound of {}.", "{}", "The sound of {}.", "{} can be heard.")
 
@@ -88,7 +88,7 @@ def classify(
     precision = ranks_of(score[present], relevant[present]).average_precisions_at(len(labels))
     occurring = [name for name, here in zip(names, present, strict=True) if here]
     return ZeroShot(
-        accuracy=bootstrap_mean(correct, groups or np.arange(len(labels)), seed=seed),
+        accuracy=bootstrap(correct, groups or np.arange(len(labels)), seed=seed),
         mean_average_precision=float(precision.mean()),
         average_precision=dict(zip(occurring, precision.tolist(), strict=True)),
         correct=correct.astype(bool),
