@@ -122,6 +122,7 @@ def run_once(
         resume=(run / "config.toml").exists(),
         cache=cache,
         device=arguments.device,
+        checkpoint_steps=12,
     )
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     losses = np.array([line["loss"] for line in lines])
@@ -183,11 +184,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--text", type=Path, default=Path("runs/compact/ingredients/minilm"))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--clips", type=int, default=700, help="to train on, at most")
+    parser.add_argument("--clips", type=int, default=400, help="to train on, at most")
     parser.add_argument("--duration", type=float, default=1.28, help="s, of a crop")
     parser.add_argument("--grid", type=int, default=128, help="HTSAT's spec_size")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=5e-4, help="learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0)
