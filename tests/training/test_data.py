@@ -28,7 +28,7 @@ from wavtext.training.data import (
     split_clips,
     windows,
 )
-from wavtext.training.htsat import Htsat, HtsatConfig, window_starts
+from wavtext.training.htsat import Htsat, HtsatConfig, evaluation_windows
 from wavtext.training.plan import plan
 from wavtext.training.prepare import load_pairs
 
@@ -136,12 +136,15 @@ def test_spec_augment_masks_at_most_what_it_may(seed: int):
 
 
 def test_htsat_hears_a_crop_in_training_and_all_of_the_clip_at_evaluation():
-    assert window_starts(1379) == [0, 344, 688]  # 10 s at 44.1 kHz, as the released code
-    for frames in (1025, 1400, 2757, 5000):
-        starts = window_starts(frames)
-        assert starts[0] == 0
-        assert frames - (starts[-1] + 689) <= 2
-        assert all(0 < b - a <= 344 for a, b in pairwise(starts))
+    # 10 s at 44.1 kHz, as the released code
+    assert evaluation_windows(1379, 1024) == ([0, 344, 688], 689)
+    for crop_frames in (64, 128, 256, 1024):
+        for frames in (crop_frames + 1, crop_frames + 40, 1400, 2757, 5000):
+            starts, length = evaluation_windows(frames, crop_frames)
+            assert length <= crop_frames
+            assert starts[0] == 0
+            assert 0 <= frames - (starts[-1] + length) <= 2
+            assert all(0 < b - a <= length // 2 for a, b in pairwise(starts))
     config = HtsatConfig(
         embed_dim=8, depths=(1, 1), num_heads=(2, 2), window_size=4, spec_size=64, n_mels=32
     )
@@ -151,7 +154,12 @@ def test_htsat_hears_a_crop_in_training_and_all_of_the_clip_at_evaluation():
     with torch.no_grad():
         cropped = model(log_mel, torch.tensor([5, 172]))
         alone = model(torch.stack([log_mel[0, 5:133], log_mel[1, 172:300]]))
+        whole = model(log_mel)  # a network that takes 128 frames has windows of 86
+        starts, length = evaluation_windows(300, 128)
+        parts = torch.stack([model(log_mel[:, start : start + length]) for start in starts])
     torch.testing.assert_close(cropped, alone)
+    assert (len(starts), length) == (6, 86)
+    torch.testing.assert_close(whole, parts.mean(0))
 
 
 def test_htsat_crops_lie_inside_the_ten_seconds(

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import ClapAudioConfig, ClapAudioModel
 
-WINDOW_FRAMES = 689  # of the windows at evaluation; (1379 - 1) // 2 in the released code
-WINDOW_HOP = 344  # (1379 - 1) // 4
+PUBLISHED_FRAMES = 1024  # that the published network takes
+WINDOW_FRAMES = 689  # of its windows at evaluation; (1379 - 1) // 2 in the released code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class HtsatConfig:
     patch_size: int = 4  # cells
     spec_size: int = 256  # cells: the spectrogram is folded to spec_size × spec_size
     n_mels: int = 64  # bands
-    mlp_ratio: float = 4.0
+    mlp_ratio: float = 4.0  # hidden width of a block over its width
     drop_path: float = 0.1  # stochastic depth, rising to this
     fusion: bool = (
         False  # LAION's "fused" network; only its path for clips of up to 10 s is used here
@@ -105,10 +105,10 @@ class Htsat(nn.Module):
             return self._represent(log_mel)
         if crop_start is not None:
             return self._represent(crop(log_mel, crop_start, self.crop_frames))
-        starts = window_starts(frames)
+        starts, length = evaluation_windows(frames, self.crop_frames)
         total = torch.zeros((), dtype=log_mel.dtype, device=log_mel.device)
         for start in starts:
-            total = total + self._represent(log_mel[:, start : start + WINDOW_FRAMES])
+            total = total + self._represent(log_mel[:, start : start + length])
         return total / len(starts)
 
     def _represent(self, log_mel: Tensor) -> Tensor:
@@ -134,13 +134,19 @@ def crop(
     return log_mel.gather(1, index[:, :, None].expand(-1, -1, log_mel.shape[2]))
 
 
-def window_starts(frames: int) -> list[int]:
-    """First frames of the windows that evaluation averages over, where the network takes fewer.
+def evaluation_windows(frames: int, crop_frames: int) -> tuple[list[int], int]:
+    """First frames and length of the windows whose mean is an input's representation.
 
-    Equals the released code's 0, 344, 688 for 10 s at 44.1 kHz (1379 frames); for other lengths
-    the windows are as dense and spread evenly, so that no part of the clip stays unheard, where
-    the released code drops the rest.
+    For an input of more frames than the network takes.  Equals the released code's 0, 344, 688 of
+    689 frames for 10 s at 44.1 kHz (1379 frames); for other lengths the windows are as dense and
+    spread evenly, so that no part of the clip stays unheard, where the released code drops the
+    rest.  A network that takes fewer than 1024 frames has windows as much shorter.
+
+    Args:
+        frames: Of the input, more than `crop_frames`.
+        crop_frames: That the network takes.
     """
-    last = frames - WINDOW_FRAMES - 2
-    hops = max(1, -(-last // WINDOW_HOP))
-    return [i * last // hops for i in range(hops + 1)]
+    length = crop_frames * WINDOW_FRAMES // PUBLISHED_FRAMES
+    last = frames - length - (2 if crop_frames == PUBLISHED_FRAMES else 0)
+    hops = max(1, -(-last // max(1, length // 2)))
+    return [i * last // hops for i in range(hops + 1)], length
