@@ -79,7 +79,7 @@ def convert_named(arguments: Sequence[str]) -> None:
         MissingExtraError: One is not converted yet, and wavtext[train] is not installed.
     """
     from wavtext.model.folder import CONFIG_FILE
-    from wavtext.model.hub import PREFIX, folder_for
+    from wavtext.model.hub import PREFIX, fetch_model_folder, folder_for
 
     before = ""
     for argument in arguments:
@@ -89,7 +89,7 @@ def convert_named(arguments: Sequence[str]) -> None:
         if not (named and value.startswith(PREFIX)):
             continue
         name = value
-        if (folder_for(name) / CONFIG_FILE).is_file():
+        if (folder_for(name) / CONFIG_FILE).is_file() or fetch_model_folder(name):
             continue
         try:
             from wavtext.training.hub import convert_from_hub

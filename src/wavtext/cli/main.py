@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "collect": ("wavtext.cli.collect:collect", "Gather sounds and captions into a manifest."),
     "corpus": ("wavtext.cli.corpus:corpus", "Describe, check and pack collections of clips."),
     "convert": ("wavtext.cli.convert:convert", "Make a model folder of a published checkpoint."),
+    "push": ("wavtext.cli.push:push", "Put a model folder on the Hugging Face hub."),
     "train": ("wavtext.cli.train:train", "Train a model from a manifest of sounds and captions."),
     "experiment": (
         "wavtext.cli.experiment:experiment",

@@ -4,13 +4,20 @@ Only weights, settings and tokenizers are fetched, safetensors where there are a
 repository holds is run.  The commit that was fetched is written into the folder's model.toml.
 """
 
-import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from wavtext.errors import ModelError
 from wavtext.model.folder import CONFIG_FILE, Precision
-from wavtext.model.hub import PREFIX, folder_for, split_name
+from wavtext.model.hub import (
+    PREFIX,
+    fetch_model_folder,
+    folder_for,
+    hub_cache,
+    not_fetched,
+    split_name,
+)
 from wavtext.training.convert import convert
 from wavtext.training.recipes import RECIPES
 
@@ -56,6 +63,9 @@ def convert_from_hub(
             f"{repository} is not fetched by wavtext.",
             help=f"Download the file yourself: wavtext convert {repository} FILE --out FOLDER",
         )
+    ready = fetch_model_folder(name)
+    if ready is not None:  # a model folder needs no conversion
+        return ready if out is None else Path(shutil.copytree(ready, out, dirs_exist_ok=True))
     folder = fetch_folder(repository, revision)
     options["provenance"] = {"repository": repository, "revision": folder.name}
     return convert("hf-clap", folder, target, name=label, **options)
@@ -80,7 +90,7 @@ def fetch_folder(repository: str, revision: str) -> Path:
         if not any(folder.glob("*.safetensors")):
             folder = fetch("pytorch_model*.bin")
     except Exception as error:  # the hub's client raises what it likes
-        raise _not_fetched(repository, revision, error) from error
+        raise not_fetched(repository, revision, error) from error
     return folder
 
 
@@ -91,21 +101,4 @@ def fetch_file(repository: str, file: str, revision: str) -> Path:
     try:
         return Path(hf_hub_download(repository, file, revision=revision, cache_dir=hub_cache()))
     except Exception as error:  # the hub's client raises what it likes
-        raise _not_fetched(repository, revision, error) from error
-
-
-def hub_cache() -> str | None:
-    """The hub's cache as its environment variables say now; None for its default."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if os.environ.get(name):
-            return os.environ[name]
-    home = os.environ.get("HF_HOME")
-    return str(Path(home) / "hub") if home else None
-
-
-def _not_fetched(repository: str, revision: str, error: Exception) -> ModelError:
-    reason = str(error).strip().split("\n", maxsplit=1)[0]
-    return ModelError(
-        f"{repository}@{revision} cannot be fetched from the Hugging Face hub: {reason}",
-        help="Check the name and the network; what lies in the hub's cache needs neither.",
-    )
+        raise not_fetched(repository, revision, error) from error
