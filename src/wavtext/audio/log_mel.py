@@ -37,8 +37,8 @@ class LogMelConfig:
     n_mels: int = 64  # bands
     f_min: float = 50.0  # Hz
     f_max: float = 8_000.0  # Hz
-    mel_scale: MelScale = "slaney"
-    mel_norm: MelNorm = "slaney"
+    mel_scale: MelScale = "slaney"  # how bands are spaced
+    mel_norm: MelNorm = "slaney"  # bands of equal area, or of equal height
     amin: float = 1e-10  # power; less is taken as this: the floor of the dB scale
     bank_sample_rate: int | None = None  # Hz that the mel bank is laid out for; None: sample_rate.
     # Only MS-CLAP 2023 differs: it hears 44.1 kHz through a bank made for 32 kHz.

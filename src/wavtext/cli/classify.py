@@ -11,7 +11,9 @@ import click
     "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
 )
 @click.option("--labels", required=True, metavar="NAMES", help='Names, with commas: "dog, rain".')
-@click.option("--model", default="compact", show_default=True, metavar="NAME")
+@click.option(
+    "--model", default="compact", show_default=True, metavar="NAME", help="A name or a folder."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
 def classify(files: tuple[Path, ...], labels: str, model: str, as_json: bool) -> int:
     """Say which of a few names fits a sound: wavtext classify a.wav --labels "dog, rain"."""

@@ -32,7 +32,11 @@ def corpus() -> None:
 @_MANIFESTS
 @_TEMPLATE
 @click.option(
-    "--format", "form", type=click.Choice(["markdown", "csv", "json"]), default="markdown"
+    "--format",
+    "form",
+    type=click.Choice(["markdown", "csv", "json"]),
+    default="markdown",
+    help="Of the table.",
 )
 @click.option(
     "--figure", type=click.Path(path_type=Path), help="Draw the frequent words: .png or .svg."

@@ -14,8 +14,17 @@ import click
     metavar="FILE",
     help="Captions, one a line, or a manifest.  [default: the package's own bank]",
 )
-@click.option("--model", default="compact", show_default=True, metavar="NAME")
-@click.option("-n", "--limit", type=click.IntRange(1), default=5, show_default=True)
+@click.option(
+    "--model", default="compact", show_default=True, metavar="NAME", help="A name or a folder."
+)
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Captions at most.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def describe(file: Path, captions: Path | None, model: str, limit: int, as_json: bool) -> None:
     """Find the captions that fit a sound: wavtext describe door.wav --captions captions.txt."""

@@ -95,7 +95,13 @@ def import_(file: Path, folder: Path, library: Path | None, model: str | None) -
 
 @click.command(short_help="Find sounds that sound the same.")
 @click.argument("folder", type=_PATH, metavar="DIR")
-@click.option("--threshold", type=click.FloatRange(-1, 1), default=0.995, show_default=True)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(-1, 1),
+    default=0.995,
+    show_default=True,
+    help="Cosine from which two sounds are the same.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one group a line as JSON.")
 @library_options
 def duplicates(

@@ -30,7 +30,14 @@ def library_options(function: F) -> F:
 def result_options(function: F) -> F:
     """Filters, and what to do with results: the same for `search` and `similar`."""
     options = (
-        click.option("-n", "--limit", type=click.IntRange(1), default=10, show_default=True),
+        click.option(
+            "-n",
+            "--limit",
+            type=click.IntRange(1),
+            default=10,
+            show_default=True,
+            help="Results at most.",
+        ),
         click.option("--without", multiple=True, metavar="TEXT", help="What should not be heard."),
         click.option("--min-duration", type=float, metavar="S", help="Seconds at least."),
         click.option("--max-duration", type=float, metavar="S", help="Seconds at most."),
@@ -46,7 +53,13 @@ def result_options(function: F) -> F:
         click.option("--tag", "tags", multiple=True, help="A tag the sound must have."),
         click.option("--no-names", is_flag=True, help="Go by the sound alone, not by file names."),
         click.option("--copies", is_flag=True, help="Show sounds that sound the same one by one."),
-        click.option("--diverse", type=click.FloatRange(0, 0.99), default=0.0, metavar="0..1"),
+        click.option(
+            "--diverse",
+            type=click.FloatRange(0, 0.99),
+            default=0.0,
+            metavar="0..1",
+            help="How much results may not sound like each other.",
+        ),
         click.option("--explain", is_flag=True, help="Show where in the sound, and which words."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line."),
         click.option("-o", "--out", type=_PATH, help="Write .json, .jsonl, .csv or .m3u8."),

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 )
 @click.option("--model", metavar="NAME", help="A model's name or folder.  [default: the library's]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=8765, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8765,
+    show_default=True,
+    help="0: any that is free.",
+)
 @click.option(
     "--token",
     envvar="WAVTEXT_TOKEN",

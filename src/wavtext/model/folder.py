@@ -30,7 +30,7 @@ Precision = Literal["auto", "bf16", "f32"]
 class AudioGraphConfig:
     """The audio encoder's graph."""
 
-    graph: str = "audio.onnx"
+    graph: str = "audio.onnx"  # log_mel (1, frames, mels) in dB -> (1, dim)
     precision: Precision = "auto"  # auto: bf16 where the CPU has the instructions, else f32
 
 
@@ -38,12 +38,12 @@ class AudioGraphConfig:
 class TextGraphConfig:
     """The text encoder's graph and how text becomes its tokens."""
 
-    graph: str = "text.onnx"
-    tokenizer: str = "tokenizer.json"
+    graph: str = "text.onnx"  # input_ids (1, tokens) -> (1, dim)
+    tokenizer: str = "tokenizer.json"  # of Hugging Face tokenizers
     max_tokens: int = 77  # longer texts are cut, as in the paper's peers
     prefix: str = ""  # put before each text
     suffix: str = ""  # put after each text
-    precision: Precision = "f32"
+    precision: Precision = "f32"  # as the audio graph's
 
     def __post_init__(self) -> None:
         if self.max_tokens < 3:
@@ -54,17 +54,17 @@ class TextGraphConfig:
 class ModelConfig:
     """All of model.toml."""
 
-    format: int = FORMAT
-    name: str
-    dim: int
+    format: int = FORMAT  # of the folder; newer ones are refused
+    name: str  # what results and cards call it
+    dim: int  # of an embedding
     logit_scale: float = 20.0  # turns cosines into the shares of `Model.classify`
-    license: str = ""
-    description: str = ""
+    license: str = ""  # of the weights, an SPDX expression, or "unclear"
+    description: str = ""  # one line
     log_mel: LogMelConfig
     windows: WindowConfig
     audio: AudioGraphConfig | None = None
     text: TextGraphConfig | None = None
-    provenance: dict[str, Any] = field(default_factory=dict[str, Any])
+    provenance: dict[str, Any] = field(default_factory=dict[str, Any])  # where it came from
 
     def __post_init__(self) -> None:
         if self.format > FORMAT:

@@ -19,29 +19,29 @@ class ServerSettings:
             `insecure` was given, the token can be guessed, or a limit makes no sense.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8765
+    host: str = "127.0.0.1"  # address to listen on
+    port: int = 8765  # 0: any that is free
     token: str | None = None  # what clients must show; None: nothing, on loopback only
     insecure: bool = False  # listen beyond loopback without a token
     allowed_hosts: tuple[str, ...] = ()  # further names in the Host header, such as a proxy's
     allowed_folders: tuple[Path, ...] = ()  # folders that the page may index, and that may be read
     session_duration: float = 30 * 86_400.0  # s that the page's cookie lives
 
-    max_upload_bytes: int = 64 * 2**20
+    max_upload_bytes: int = 64 * 2**20  # of one request's body
     max_upload_duration: float = 600.0  # s of sound in one upload
     upload_timeout: float = 60.0  # s for a request's body to arrive
     decode_timeout: float = 30.0  # s, wall clock, to decode an upload
     decode_cpu: float = 20.0  # s of CPU to decode an upload
     decode_memory: int = 2**30  # bytes that decoding may take beyond the idle worker's
-    decode_workers: int = 2
+    decode_workers: int = 2  # processes that decode what strangers send
     playback_timeout: float = 240.0  # s to draw or transcode one of the library's own files
 
     rate: float = 500.0  # requests a second that one client may sustain
-    burst: int = 1000
+    burst: int = 1000  # requests that may come at once
     heavy_rate: float = 10.0  # uploads and other POSTs a second of one client
-    heavy_burst: int = 60
+    heavy_burst: int = 60  # of these that may come at once
 
-    search_threads: int = 2
+    search_threads: int = 2  # searches that run at once
     query_cache: int = 4096  # text embeddings kept
     map_points: int = 20_000  # clips drawn on the map; above, an even sample of them
 

@@ -27,11 +27,11 @@ class AudioConfig:
     most its 1024 frames.  Clips that are shorter repeat, then are cut.
     """
 
-    encoder: AudioEncoderName = "cnn14+htsat"
+    encoder: AudioEncoderName = "cnn14+htsat"  # "cnn14+htsat" concatenates both, eq. 5
     duration: float = 20.0  # s, of the random crop in training and of the windows at validation
     htsat_duration: float = 10.0  # s, of HTSAT's crop inside it
-    cnn14_channels: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
-    cnn14_dim: int = 2048
+    cnn14_channels: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)  # of each block
+    cnn14_dim: int = 2048  # of the representation
     cnn14_block_dropout: float = 0.2  # after each block, as PANNs trains
     cnn14_head_dropout: float = 0.5  # around its last layer, the same
     htsat: HtsatConfig = field(default_factory=HtsatConfig)
@@ -57,17 +57,17 @@ class AudioConfig:
 class TextConfig:
     """The text tower: a Hugging Face encoder by name or folder, or a small untrained one."""
 
-    name: str = "roberta-base"
-    pooling: Pooling = "cls"
-    max_tokens: int = 77
+    name: str = "roberta-base"  # a name, a folder, or "random": untrained, see below
+    pooling: Pooling = "cls"  # which tokens make the representation
+    max_tokens: int = 77  # longer captions are cut
     tokenizer: Path | None = (
         None  # tokenizer.json; None: the encoder's, or one learnt from the captions
     )
-    frozen: bool = False
+    frozen: bool = False  # train its projection alone
     layers: int = 2  # this and the next three only for "random"
-    dim: int = 128
-    heads: int = 4
-    vocab_size: int = 4000
+    dim: int = 128  # of its hidden states
+    heads: int = 4  # attention heads of a layer
+    vocab_size: int = 4000  # tokens learnt from the captions
 
     def __post_init__(self) -> None:
         if self.max_tokens < 3:
@@ -80,8 +80,8 @@ class TextConfig:
 class ProjectionConfig:
     """Into the common space; the paper's text says linear, its released code does "residual"."""
 
-    kind: ProjectionKind = "residual"
-    dim: int = 1024
+    kind: ProjectionKind = "residual"  # two layers and a sum, or one linear layer
+    dim: int = 1024  # of the common space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class LossConfig:
     0.01 starts beyond the clamp at 100 and lifts it.
     """
 
-    temperature: float = 0.07
+    temperature: float = 0.07  # where the learnt one starts; the logits are divided by it
     duplicates: Duplicates = (
         "negatives"  # sibling captions: as printed; "positives" is better (docs/training.md)
     )
@@ -105,17 +105,17 @@ class LossConfig:
 class OptimizerConfig:
     """Adam 1e-4, × 0.1 every 20 epochs, no warm-up."""
 
-    learning_rate: float = 1e-4
+    learning_rate: float = 1e-4  # of all that has no rate of its own
     audio_learning_rate: float | None = None  # of the audio encoder; None: `learning_rate`
     text_learning_rate: float | None = None  # of the text encoder; None: `learning_rate`
-    schedule: Literal["step", "cosine", "constant"] = "step"
+    schedule: Literal["step", "cosine", "constant"] = "step"  # how the rate falls
     step_epochs: int = 20  # of "step"
-    step_factor: float = 0.1
-    warmup_steps: int = 0
+    step_factor: float = 0.1  # the rate times this, each `step_epochs`
+    warmup_steps: int = 0  # in which the rate rises from 0
     weight_decay: float = 0.0  # above 0: AdamW
-    beta1: float = 0.9
-    beta2: float = 0.999
-    max_gradient_norm: float | None = None
+    beta1: float = 0.9  # of Adam
+    beta2: float = 0.999  # of Adam
+    max_gradient_norm: float | None = None  # longer gradients are scaled down; None: never
 
     def __post_init__(self) -> None:
         _above_zero("learning_rate", self.learning_rate)
@@ -127,9 +127,9 @@ class OptimizerConfig:
 class AugmentConfig:
     """SpecAugment as PANNs trains with it: stripes of a log-mel set to its bands' means."""
 
-    time_masks: int = 2
+    time_masks: int = 2  # stripes of a clip
     time_width: int = 64  # frames, at most
-    frequency_masks: int = 2
+    frequency_masks: int = 2  # stripes of a clip
     frequency_width: int = 8  # bands, at most
 
 
@@ -137,16 +137,16 @@ class AugmentConfig:
 class TrainConfig:
     """A whole run."""
 
-    seed: int = 0
-    epochs: int = 45
+    seed: int = 0  # of weights, order, crops and masks
+    epochs: int = 45  # passes over the training pairs
     batch_size: int = 128  # pairs, over all processes together
     chunk_size: int | None = None  # pairs embedded at once: gradient caching; None: all
     sampler: Literal["pairs", "clips"] = (
         "pairs"  # "clips": one caption of each clip an epoch, so siblings never meet
     )
-    precision: Literal["fp32", "bf16"] = "fp32"
-    gradient_checkpointing: bool = False
-    freeze_batch_norm: bool = False
+    precision: Literal["fp32", "bf16"] = "fp32"  # "bf16": autocast, weights stay float32
+    gradient_checkpointing: bool = False  # encoders compute twice and keep less
+    freeze_batch_norm: bool = False  # keep its running statistics as they are
     sync_batch_norm: bool = False  # over processes; CUDA only
     compile: bool = False  # torch.compile the audio encoder
     workers: int = 0  # processes that load batches
