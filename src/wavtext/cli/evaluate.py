@@ -44,7 +44,10 @@ if TYPE_CHECKING:
 @click.option("--skip-unreadable", is_flag=True, help="Leave clips that cannot be read out.")
 @click.option("--exclude-uncaptioned", is_flag=True, help="Leave clips without caption out.")
 @click.option("--no-plots", is_flag=True, help="Draw none; needs no matplotlib.")
-@click.option("--resamples", type=click.IntRange(2), default=1000, show_default=True)
+@click.option(
+    "--resamples", type=click.IntRange(2), default=1000, show_default=True,
+    help="Of the bootstrap.",
+)  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all resampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report's numbers as JSON.")
 def evaluate(
