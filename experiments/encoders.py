@@ -193,6 +193,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--only", choices=ENCODERS)
+    parser.add_argument("--half", choices=["own", "shuffled"], help="train this run, no more")
     parser.add_argument("--json", type=Path, help="where the results go")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -215,6 +216,8 @@ def main() -> None:
     for encoder in [arguments.only] if arguments.only else ENCODERS:
         results: list[dict[str, Any]] = []
         for shuffled in (False, True):
+            if arguments.half and shuffled != (arguments.half == "shuffled"):
+                continue
             config = make_config(encoder, arguments, shuffled=shuffled)
             run = arguments.out / f"{encoder}-{'shuffled' if shuffled else 'own'}-{arguments.seed}"
             results.append(run_once(run, config, manifest, arguments))
@@ -224,6 +227,8 @@ def main() -> None:
                 f"epoch {losses[0]:.3f}, of the last {losses[-1]:.3f}",
                 flush=True,
             )
+        if arguments.half:
+            continue
         own, control = results
         entry: dict[str, Any] = {
             "parameters": own["parameters"],
