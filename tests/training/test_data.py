@@ -30,7 +30,7 @@ from wavtext.training.data import (
 )
 from wavtext.training.htsat import Htsat, HtsatConfig, evaluation_windows
 from wavtext.training.plan import plan
-from wavtext.training.prepare import load_pairs
+from wavtext.training.prepare import load_pairs, read_splits
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -69,7 +69,7 @@ def data(eight_sounds: Path, log_mels: Path, tiny_config: MakeConfig) -> Trainin
 
 
 def make_data(manifest: Path, cache: Path, config: TrainConfig) -> TrainingData:
-    training, _ = load_pairs(config, manifest, cache)
+    training, _ = load_pairs(config, manifest, read_splits(config, manifest), cache)
     built = build(config, training.captions)
     return TrainingData(training, built.tokenizer, config, crop_frames=built.crop_frames)
 
@@ -233,13 +233,14 @@ def test_manifests_that_cannot_train_are_refused_with_names(
         "no clips in the split 'train'; it has: test": [Clip("a", good, ("x",), split="test")],
     }
     for message, clips in cases.items():
+        manifest = write(tmp_path, *clips)
         with pytest.raises(ManifestError, match=message):
-            load_pairs(config, write(tmp_path, *clips), tmp_path / "cache")
+            load_pairs(config, manifest, read_splits(config, manifest), tmp_path / "cache")
     tolerant = replace(config, max_unreadable=1)
     manifest = write(tmp_path, Clip("a", broken, ("x",)), Clip("b", good, ("y",)))
-    assert [
-        clip.clip_id for clip in load_pairs(tolerant, manifest, tmp_path / "cache")[0].clips
-    ] == ["b"]
+    splits = read_splits(tolerant, manifest)
+    training, _ = load_pairs(tolerant, manifest, splits, tmp_path / "cache")
+    assert [clip.clip_id for clip in training.clips] == ["b"]
 
 
 def test_a_manifest_without_splits_is_all_for_training(tmp_path: Path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from wavtext.errors import TrainingError
+from wavtext.errors import TrainingError, WavtextError
 from wavtext.training.config import AugmentConfig, LossConfig, OptimizerConfig, TrainConfig
 from wavtext.training.loop import Progress, train
 from wavtext.training.run import load_checkpoint, save_atomically
@@ -143,11 +143,23 @@ def test_training_stops_when_validation_stays_as_it_is(
     assert len(losses_of(result.run)) == 3  # the first is the best, two more are not better
 
 
-def test_a_batch_larger_than_the_data_is_refused(
-    eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: MakeConfig
+def test_what_cannot_train_is_said_before_a_sound_is_decoded_and_leaves_no_run(
+    eight_sounds: Path, tmp_path: Path, tiny_config: MakeConfig
 ):
-    with pytest.raises(TrainingError, match="fewer than batch_size = 128"):
-        train(tiny_config(batch_size=128), eight_sounds, tmp_path / "run", cache=log_mels)
+    audio, text = tiny_config().audio, tiny_config().text
+    gone, other = tmp_path / "gone.pth", tmp_path / "other.pth"
+    torch.save({"model": {"rnn.weight": torch.zeros(3)}}, other)
+    cases = {
+        "fewer than batch_size = 128": {"batch_size": 128},
+        "gone.pth": {"audio": replace(audio, cnn14_weights=gone)},
+        "other.pth": {"audio": replace(audio, cnn14_weights=other)},
+        "cannot be loaded": {"text": replace(text, name=str(tmp_path / "no-encoder"))},
+    }
+    for message, changes in cases.items():
+        with pytest.raises(WavtextError, match=message):
+            train(tiny_config(**changes), eight_sounds, tmp_path / "run", cache=tmp_path / "mels")
+        assert not (tmp_path / "mels").exists()
+    train(tiny_config(batch_size=64), eight_sounds, tmp_path / "run", cache=tmp_path / "mels")
 
 
 def losses_of(run: Path) -> list[float]:

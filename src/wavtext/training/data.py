@@ -134,17 +134,7 @@ class TrainingData:
         self.pairs_of_clip: list[list[int]] = [[] for _ in pairs.clips]
         for pair, clip in enumerate(pairs.clip_of):
             self.pairs_of_clip[clip].append(pair)
-        units = len(pairs) if config.sampler == "pairs" else len(pairs.clips)
-        self.steps_per_epoch = units // config.batch_size
-        if self.steps_per_epoch == 0:
-            what = "pairs" if config.sampler == "pairs" else "clips"
-            raise TrainingError(
-                f"The training split has {units} {what}, fewer than "
-                f"batch_size = {config.batch_size}.",
-                help=f"Set batch_size to {max(2, units)} or less."
-                if units > 1
-                else "Add more clips.",
-            )
+        self.steps_per_epoch = steps_in_an_epoch(config, len(pairs), len(pairs.clips))
 
     def order(self, epoch: int) -> Int[np.ndarray, "step batch"]:
         """The pairs of each step of an epoch; what does not fill a batch waits for another epoch.
@@ -201,6 +191,21 @@ class TrainingData:
         return spec_augment(crop, config.augment, rng), min(
             start, max(0, len(crop) - (self.inner_frames or 0))
         )
+
+
+def steps_in_an_epoch(config: TrainConfig, num_pairs: int, num_clips: int) -> int:
+    """Whole batches of an epoch.
+
+    Raises:
+        TrainingError: There is not one.
+    """
+    what, units = ("pairs", num_pairs) if config.sampler == "pairs" else ("clips", num_clips)
+    if units < config.batch_size:
+        raise TrainingError(
+            f"The training split has {units} {what}, fewer than batch_size = {config.batch_size}.",
+            help=f"Set batch_size to {max(2, units)} or less." if units > 1 else "Add more clips.",
+        )
+    return units // config.batch_size
 
 
 def random_crop(

@@ -27,11 +27,11 @@ from wavtext.training.build import Built, build
 from wavtext.training.cache import default_cache_folder
 from wavtext.training.clap import TwoTowers
 from wavtext.training.config import TrainConfig
-from wavtext.training.data import Batch, TrainingData
+from wavtext.training.data import Batch, TrainingData, steps_in_an_epoch
 from wavtext.training.loss import clamp_log_scale
 from wavtext.training.memory import freeze_batch_norm
 from wavtext.training.optimizer import learning_rate_factor, make_optimizer, set_learning_rate
-from wavtext.training.prepare import load_pairs, start_process
+from wavtext.training.prepare import load_pairs, read_splits, start_process
 from wavtext.training.run import RunFolder, load_checkpoint, save_atomically
 from wavtext.training.step import Paired, compute_gradients
 from wavtext.training.validate import validate
@@ -93,15 +93,21 @@ def train(
     rank, world, chosen = start_process(config, device)
     folder = RunFolder(out, config, manifest, resume=resume, writes=rank == 0)
 
-    # data: each clip's log-mel, once
-    training, held_out = load_pairs(config, manifest, cache or default_cache_folder(), rank=rank)
-
-    # model
+    # what can fail in seconds does so here, not after an hour of decoding
+    splits = read_splits(config, manifest)
     tokenizer_file = folder.path / "tokenizer.json"
     learnt = (
         Tokenizer.from_file(str(tokenizer_file)) if resume and tokenizer_file.exists() else None
     )
-    built = build(config, training.captions, tokenizer=learnt)
+    built = build(config, splits.captions, tokenizer=learnt)
+    steps_in_an_epoch(config, len(splits.captions), len(splits.training))
+
+    # data: each clip's log-mel, once
+    cache = cache or default_cache_folder()
+    training, held_out = load_pairs(config, manifest, splits, cache, rank=rank)
+    folder.begin()
+
+    # model
     if folder.writes:
         built.tokenizer.tokenizer.save(str(tokenizer_file))
     data = TrainingData(training, built.tokenizer, config, crop_frames=built.crop_frames)

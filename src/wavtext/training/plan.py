@@ -6,13 +6,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wavtext.corpora.exclusions import read_usable_clips
-from wavtext.errors import ManifestError, TrainingError
+from wavtext.errors import TrainingError
 from wavtext.training.build import build
 from wavtext.training.config import TrainConfig
-from wavtext.training.data import Batch, Pairs, TrainingData, make_pairs, split_clips
+from wavtext.training.data import Batch, steps_in_an_epoch
 from wavtext.training.memory import freeze_batch_norm
-from wavtext.training.prepare import start_process
+from wavtext.training.prepare import read_splits, start_process
 from wavtext.training.step import Paired, world_size
 
 GIGABYTE = 1e9
@@ -57,31 +56,24 @@ def plan(config: TrainConfig, manifest: Path, *, device: str | None = None) -> P
         ManifestError: The manifest, its files or its captions are not usable.
     """
     _, _, chosen = start_process(config, device)
-    training, held_out = split_clips(read_usable_clips(manifest))
-    missing = [clip for clip in (*training, *held_out) if not clip.path.is_file()]
-    if missing:
-        raise ManifestError(
-            f"{manifest}: {len(missing)} sound files are missing: {missing[0].path} ..."
-        )
-    pairs = make_pairs(training, {clip.path: clip.path for clip in training})
-    make_pairs(held_out, {})
-    built = build(config, pairs.captions)
-    steps = TrainingData(pairs, built.tokenizer, config).steps_per_epoch
+    splits = read_splits(config, manifest)
+    built = build(config, splits.captions)
+    steps = steps_in_an_epoch(config, len(splits.captions), len(splits.training))
     at_once = min(config.chunk_size or config.batch_size, config.batch_size // world_size())
     parameters = list(built.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     total = sum(p.numel() for p in parameters)
     result = Plan(
-        clips=len(pairs.clips),
-        pairs=len(pairs),
-        validation_clips=len(held_out),
+        clips=len(splits.training),
+        pairs=len(splits.captions),
+        validation_clips=len(splits.held_out),
         steps_per_epoch=steps,
         epochs=config.epochs,
         parameters=total,
         trained_parameters=trained,
         weight_bytes=4 * total + 12 * trained,
         activation_bytes=at_once
-        * _pair_bytes(built.model.to(chosen), config, pairs, built.crop_frames, chosen),
+        * _pair_bytes(built.model.to(chosen), config, built.crop_frames, chosen),
         available_bytes=_available(chosen),
     )
     needed = result.weight_bytes + result.activation_bytes
@@ -98,7 +90,6 @@ def plan(config: TrainConfig, manifest: Path, *, device: str | None = None) -> P
 def _pair_bytes(
     model: nn.Module,
     config: TrainConfig,
-    pairs: Pairs,
     crop_frames: int | None,
     device: torch.device,
 ) -> int:

@@ -1,6 +1,9 @@
 """What a run needs before its first step: its process, its pairs, their log-mels on disk."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +17,29 @@ from wavtext.training.cache import Failure, LogMelCache
 from wavtext.training.config import TrainConfig
 from wavtext.training.data import Pairs, make_pairs, split_clips
 
+# the first process decodes all sounds and validates while the others wait at a collective, which
+# by default they do for ten minutes; torchrun ends them all when one of them dies
+PATIENCE = timedelta(hours=24)
 
-def load_pairs(
-    config: TrainConfig, manifest: Path, cache_folder: Path, *, rank: int = 0
-) -> tuple[Pairs, Pairs]:
-    """Training and validation pairs, their log-mels on disk.
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The clips of a manifest that a run trains on and validates on."""
+
+    training: Sequence[Clip]
+    held_out: Sequence[Clip]
+
+    @property
+    def captions(self) -> list[str]:
+        """Of the clips to train on, one for each pair."""
+        return [caption for clip in self.training for caption in clip.captions]
+
+
+def read_splits(config: TrainConfig, manifest: Path) -> Splits:
+    """The clips, checked as far as that takes seconds: no sound is decoded.
 
     Raises:
-        ManifestError: A caption is empty, a file is missing, or more clips than the settings
-            allow fail to decode.
+        ManifestError: A caption is empty, or a file is missing.
     """
     training, held_out = split_clips(read_usable_clips(manifest))
     if config.validation_clips is not None:
@@ -35,13 +52,22 @@ def load_pairs(
             f"{manifest}: {len(missing)} sound files are missing: {names}{more}.",
             help="Fetch them again, or remove their lines.",
         )
-    make_pairs(
-        [*training, *held_out], {}
-    )  # finds empty captions before the hour that decoding may take
+    make_pairs([*training, *held_out], {})  # finds empty captions
+    return Splits(training, held_out)
+
+
+def load_pairs(
+    config: TrainConfig, manifest: Path, splits: Splits, cache_folder: Path, *, rank: int = 0
+) -> tuple[Pairs, Pairs]:
+    """Training and validation pairs, their log-mels on disk.
+
+    Raises:
+        ManifestError: More clips than the settings allow fail to decode.
+    """
     cache = LogMelCache(cache_folder, config.front_end)
     if rank and dist.is_initialized():
         dist.barrier()  # the first process computes, the others find
-    paths = [clip.path for clip in (*training, *held_out)]
+    paths = [clip.path for clip in (*splits.training, *splits.held_out)]
     ready, failures = cache.prepare(paths, workers=config.workers)
     if not rank and dist.is_initialized():
         dist.barrier()
@@ -49,7 +75,7 @@ def load_pairs(
         raise ManifestError(
             _describe_failures(manifest, failures), help="Remove them, or raise max_unreadable."
         )
-    return make_pairs(training, ready), make_pairs(held_out, ready)
+    return make_pairs(splits.training, ready), make_pairs(splits.held_out, ready)
 
 
 def start_process(config: TrainConfig, device: str | None) -> tuple[int, int, torch.device]:
@@ -69,7 +95,7 @@ def start_process(config: TrainConfig, device: str | None) -> tuple[int, int, to
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if cuda else "gloo")
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     return (dist.get_rank() if world > 1 else 0), world, chosen
 
 

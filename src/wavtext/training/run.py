@@ -49,27 +49,38 @@ class RunFolder:
         self.path, self.writes = Path(path), writes
         self.last, self.best = self.path / "last.pt", self.path / "best.pt"
         self.metrics = self.path / "metrics.jsonl"
-        manifest_hash = file_digest(manifest)
+        self.config, self.manifest, self.resume = config, manifest, resume
+        self.manifest_hash = file_digest(manifest)
         if resume:
-            self._check_same(config, manifest_hash)
+            self._check_same(config, self.manifest_hash)
         elif (self.path / "config.toml").exists() and writes:
             raise TrainingError(
                 f"{self.path} already holds a run.",
                 help="Go on with it: --resume, or choose another --out.",
             )
-        if not writes:
+        if writes:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise TrainingError(f"{self.path}: cannot be written: {error.strerror}.") from error
+
+    def begin(self) -> None:
+        """Say what the run is made of; until here a run that cannot start leaves nothing behind.
+
+        Raises:
+            TrainingError: The folder cannot be written.
+        """
+        if not self.writes or self.resume:
             return
+        facts = environment() | {
+            "manifest": str(self.manifest),
+            "manifest_sha256": self.manifest_hash,
+        }
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not resume:
-                facts = environment() | {
-                    "manifest": str(manifest),
-                    "manifest_sha256": manifest_hash,
-                }
-                text = json.dumps(facts, indent=2)
-                (self.path / "environment.json").write_text(text, encoding="utf-8")
-                self.metrics.write_text("", encoding="utf-8")
-                save_config(config, self.path / "config.toml")
+            text = json.dumps(facts, indent=2)
+            (self.path / "environment.json").write_text(text, encoding="utf-8")
+            self.metrics.write_text("", encoding="utf-8")
+            save_config(self.config, self.path / "config.toml")
         except OSError as error:
             raise TrainingError(f"{self.path}: cannot be written: {error.strerror}.") from error
 
