@@ -119,7 +119,9 @@ def measure_memory(size: int, chunk: int | None) -> None:
     model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, config.optimizer)
     paired, batch = Paired(model, bf16=True), make_batch(size)
-    timed_step(paired, optimizer, batch, chunk)  # Adam's moments are made at the end of this one
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()  # makes Adam's moments, which otherwise appear at the end of the first step
     wall, cpu = timed_step(paired, optimizer, batch, chunk)
     print(
         f"batch {size:4d}  chunk {chunk or size:3d}  peak {peak_gigabytes():5.2f} GB  "
