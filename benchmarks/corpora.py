@@ -2,15 +2,19 @@
 
     python benchmarks/corpora.py speed [--clips 200] [--workers 2]
     python benchmarks/corpora.py fingerprint --sounds FOLDER [--clips 500]
-    python benchmarks/corpora.py scale [--clips 50000]
+    python benchmarks/corpora.py scale [--clips 50000] [--duration 10]
+    python benchmarks/corpora.py memory --sounds FOLDER --work FOLDER [--clips 50000]
 
 speed: 10 s stereo clips of noise and tones, 48 kHz, in four formats -> times real time, of
 `wavtext corpus pack --log-mel` (decode, check, resample to 44.1 kHz, log-mel, FLAC, one pass), by
 the clock on all workers, and by the processor time of one, which other load does not spoil.
 fingerprint: copies of real sounds, re-encoded, resampled, padded -> share recognised, and pairs of
 different files taken for copies.
-scale: the one pair among random fingerprints of ten seconds -> seconds, peak memory.  Few of them
+scale: the one pair among random fingerprints of some seconds -> seconds, peak memory.  Few of them
 are similar enough to be compared word by word; real ones are, which costs time, not memory.
+memory: real sounds at seven speeds, each a file of its own (16-bit FLAC), in a manifest -> what
+`wavtext corpus check` finds, how long it takes, and the most memory that it and its workers held
+together, sampled each 0.2 s (shared pages counted once for each process: an upper bound).
 """
 
 import argparse
@@ -18,9 +22,12 @@ import io
 import os
 import random
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,8 +41,8 @@ from wavtext.audio.decode import AUDIO_SUFFIXES, load_audio
 from wavtext.audio.log_mel import LogMelConfig
 from wavtext.corpora.duplicates import MAX_DIFFERENCE, MIN_SIMILARITY, near_duplicates
 from wavtext.corpora.fingerprint import SAMPLE_RATE, Fingerprint, difference, fingerprint
-from wavtext.corpora.inspection import Inspection
-from wavtext.corpora.manifest import Clip
+from wavtext.corpora.inspection import CACHE_NAME, Inspection
+from wavtext.corpora.manifest import Clip, write_manifest
 from wavtext.corpora.pack import PackOptions, pack
 from wavtext.errors import WavtextError
 
@@ -168,12 +175,12 @@ def inspection(found: Fingerprint, number: int) -> Inspection:
     )
 
 
-def scale(clips: int) -> None:
+def scale(clips: int, duration: float) -> None:
     rng = np.random.default_rng(0)
     found: list[Inspection] = []
     for number in range(clips):
         descriptor = rng.standard_normal(264)
-        words = rng.integers(0, 2**32, 626, dtype=np.uint32)
+        words = rng.integers(0, 2**32, round(duration * SAMPLE_RATE / 128) + 1, dtype=np.uint32)
         found.append(
             inspection(Fingerprint(words, descriptor / np.linalg.norm(descriptor)), number)
         )
@@ -182,23 +189,97 @@ def scale(clips: int) -> None:
     pairs = list(near_duplicates(found))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     took = time.perf_counter() - start
-    print(f"{clips} fingerprints: {len(pairs)} pair in {took:.0f} s; peak memory {peak:.0f} MiB")
+    print(
+        f"{clips} fingerprints of {duration:g} s: {len(pairs)} pair in {took:.0f} s;"
+        f" peak memory {peak:.0f} MiB"
+    )
+
+
+SPEEDS = (1.0, 0.63, 0.71, 0.8, 0.9, 1.13, 1.27)
+VARIED_RATE = 16_000  # Hz, before the change of speed
+
+
+def memory(sounds: Path, work: Path, clips: int) -> None:
+    manifest = work / "manifest.jsonl"
+    if not manifest.exists():
+        hours = vary(sounds, work, clips) / 3600
+        print(f"{clips} files, {hours:.1f} h, under {work}", flush=True)
+    (work / CACHE_NAME).unlink(missing_ok=True)
+    command = [sys.executable, "-m", "wavtext", "corpus", "check", str(manifest)]
+    start = time.perf_counter()
+    running = subprocess.Popen([*command, "--out", str(work / "exclude.jsonl")])
+    most, alone = 0.0, 0.0
+    while running.poll() is None:
+        held = tree_memory(running.pid)
+        most, alone = max(most, sum(held)), max(alone, *held[:1], 0.0)
+        time.sleep(0.2)
+    took = time.perf_counter() - start
+    print(
+        f"exit status {running.returncode} after {took:.0f} s; peak memory {most:.0f} MiB,"
+        f" of which the first process at most {alone:.0f} MiB"
+    )
+
+
+def vary(sounds: Path, work: Path, clips: int) -> float:
+    """Write `clips` files and their manifest; returns their seconds."""
+    originals = sorted(p for p in sounds.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    made: list[Clip] = []
+    total = 0.0
+    for path in originals:
+        try:
+            samples = load_audio(path, VARIED_RATE, on_warning=lambda warning: None).samples
+        except WavtextError:
+            continue
+        for speed in SPEEDS[: clips - len(made)]:
+            rate = round(VARIED_RATE * speed)
+            target = work / "audio" / f"{path.stem}-{rate}.flac"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(target, samples, rate, subtype="PCM_16")
+            made.append(Clip(f"{path.stem}-{rate}", target, (f"sound {path.stem} at {rate}",)))
+            total += len(samples) / rate
+        if len(made) == clips:
+            break
+    write_manifest(work / "manifest.jsonl", made)
+    return total
+
+
+def tree_memory(root: int) -> list[float]:
+    """MiB of a process and of each of its descendants, its own first (Linux)."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                after_name = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                parents[int(entry.name)] = int(after_name[1])
+    family = [root]
+    for member in family:  # grows while it is walked
+        family += [pid for pid, parent in parents.items() if parent == member]
+    held: list[float] = []
+    for pid in family:
+        with suppress(OSError):
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            held.append(pages * resource.getpagesize() / 2**20)
+    return held
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["speed", "fingerprint", "scale"])
+    parser.add_argument("what", choices=["speed", "fingerprint", "scale", "memory"])
     parser.add_argument("--clips", type=int)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sounds", type=Path)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--duration", type=float, default=10.0)
     arguments = parser.parse_args()
     print(machine())
     if arguments.what == "speed":
         speed(arguments.clips or 200, arguments.workers)
     elif arguments.what == "fingerprint":
         recall(arguments.sounds, arguments.clips or 500)
+    elif arguments.what == "scale":
+        scale(arguments.clips or 50_000, arguments.duration)
     else:
-        scale(arguments.clips or 50_000)
+        memory(arguments.sounds, arguments.work, arguments.clips or 50_000)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Of two clips that are one sound, the one in a held-out set stays, else the earli
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wavtext.corpora.captions import CLEANING_RULES
@@ -66,9 +66,11 @@ def check_corpora(corpora: Sequence[Corpus], *, workers: int, audio: bool = True
     entries = [each for each in entries if not each.corpus.only_test or each.held_out]
     findings: list[Finding] = []
     if audio:
-        inspections = list(_inspect(entries, workers))
+        inspections: list[Inspection] = []  # without their fingerprints
+        near = list(near_duplicates(_noting(_inspect(entries, workers), inspections)))
         findings += _audio_faults(entries, inspections)
         findings += _duplicates(entries, inspections)
+        findings += _near_duplicates(entries, inspections, near)
     findings += _split_families(entries)
     for corpus in checked:
         findings += _captions(corpus)
@@ -98,6 +100,12 @@ def _inspect(entries: Sequence[_Entry], workers: int) -> Iterator[Inspection]:
         start = end
 
 
+def _noting(found: Iterable[Inspection], notes: list[Inspection]) -> Iterator[Inspection]:
+    for each in found:
+        notes.append(replace(each, words=None, descriptor=None))
+        yield each
+
+
 def _audio_faults(
     entries: Sequence[_Entry], inspections: Sequence[Inspection]
 ) -> Iterator[Finding]:
@@ -116,7 +124,14 @@ def _duplicates(entries: Sequence[_Entry], inspections: Sequence[Inspection]) ->
         for i in same:
             if i != kept:
                 yield from _pair(entries, kept, i, "duplicate audio", inspections[i].checksum, "")
-    for i, j, apart in near_duplicates(inspections):
+
+
+def _near_duplicates(
+    entries: Sequence[_Entry],
+    inspections: Sequence[Inspection],
+    pairs: Iterable[tuple[int, int, float]],
+) -> Iterator[Finding]:
+    for i, j, apart in pairs:
         kept, dropped = sorted((i, j), key=lambda k: (not entries[k].held_out, k))
         how = f", fingerprints differ by {apart:.2f}"
         checksum = inspections[dropped].checksum

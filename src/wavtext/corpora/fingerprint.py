@@ -21,6 +21,7 @@ _F_MIN, _F_MAX = 150.0, 3_500.0  # Hz
 _FLOOR = 1e-6  # of the loudest band: quieter differences are coding noise
 _LEAST_CHANCE = 0.1  # of two bits differing by chance; below it the bits say too little
 _SEGMENTS = 8  # of the descriptor, over the clip's time
+DESCRIPTOR_SIZE = _SEGMENTS * _BANDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def fingerprint(samples: Float[np.ndarray, " samples"]) -> Fingerprint:
     energy = _band_energy(samples[: round(MAX_DURATION * SAMPLE_RATE)])  # (frames, bands)
     loudest = float(energy.max(initial=0.0))
     if loudest <= 0.0:
-        return Fingerprint(np.zeros(0, np.uint32), np.zeros(_SEGMENTS * _BANDS, np.float32))
+        return Fingerprint(np.zeros(0, np.uint32), np.zeros(DESCRIPTOR_SIZE, np.float32))
     level = np.log(np.maximum(energy, _FLOOR * loudest))
     loud = np.flatnonzero(energy.sum(axis=1) > 1e-4 * energy.sum(axis=1).max())
     level = level[loud[0] : loud[-1] + 1]
