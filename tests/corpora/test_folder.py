@@ -111,6 +111,7 @@ def test_a_folder_becomes_clips_with_all_that_names_and_tags_say(tmp_path: Path)
     root = tmp_path / "My Library"
     write_sound(root / "Doors" / "DoorSlam_Heavy-03.wav")
     write_sound(root / "DOORWood_Kitchen Door Slam_AB_HOME.wav")
+    write_sound(root / "DOORXyz_Odd Thing_AB_HOME.wav")
     tagged = mutagen.flac.FLAC(write_sound(root / "x" / "001.flac"))
     tagged.update({"title": "Owl", "artist": "Ann"})
     tagged.save()
@@ -119,6 +120,7 @@ def test_a_folder_becomes_clips_with_all_that_names_and_tags_say(tmp_path: Path)
     clips = {clip.clip_id: clip for clip in folder_clips(root)}
     assert set(clips) == {
         "DOORWood_Kitchen Door Slam_AB_HOME.wav",
+        "DOORXyz_Odd Thing_AB_HOME.wav",
         "Doors/DoorSlam_Heavy-03.wav",
         "x/001.flac",
     }
@@ -131,6 +133,8 @@ def test_a_folder_becomes_clips_with_all_that_names_and_tags_say(tmp_path: Path)
     assert slam.source == "My Library"
     ucs = clips["DOORWood_Kitchen Door Slam_AB_HOME.wav"].columns
     assert (ucs["title"], ucs["category"]) == ("kitchen door slam", "doors wood")
+    odd = clips["DOORXyz_Odd Thing_AB_HOME.wav"].columns  # a CatID that is on no list
+    assert odd == {"title": "door xyz odd thing ab home", "name": "door xyz odd thing ab home"}
     owl = clips["x/001.flac"]
     assert (owl.columns["title"], owl.credit) == ("Owl", "Ann")
 

@@ -18,8 +18,9 @@ from wavtext.audio.decode import AUDIO_SUFFIXES
 from wavtext.corpora.collection import Rejected
 from wavtext.corpora.files import read_csv
 from wavtext.corpora.manifest import Clip
-from wavtext.corpora.names import family_of_name, parse_ucs_name, words_of_folders, words_of_name
+from wavtext.corpora.names import family_of_name, words_of_folders, words_of_name
 from wavtext.corpora.tags import read_tags
+from wavtext.corpora.ucs import category_words, parse_ucs_name
 from wavtext.errors import ManifestError
 
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "fname", "audio", "audio_path")
@@ -59,8 +60,14 @@ def sound_columns(path: Path, relative: Path) -> dict[str, str]:
     columns = {**tags, "name": name, "folders": words_of_folders(relative.parts[:-1])}
     ucs = parse_ucs_name(path.stem)
     if ucs is not None:
-        category = f"{ucs.category} {ucs.subcategory}".strip()
-        columns = {"title": ucs.title, "category": category, "artist": ucs.creator, **columns}
+        columns = {
+            "title": ucs.title,
+            "category": category_words(ucs.cat_id),
+            "artist": ucs.creator,
+            **columns,
+        }
+    elif named := category_words(tags.get("category_id", "")):
+        columns = {"category": named, **columns}
     columns = {"title": name, **columns}
     columns.setdefault("description", tags.get("comment", ""))
     return {key: value for key, value in columns.items() if value}
