@@ -3,61 +3,87 @@
     python benchmarks/metrics.py               # 1,045 x 5,225 and the bootstrap
     python benchmarks/metrics.py --stream      # also 50,000 x 250,000, some minutes
 
-Fixed seed; prints the machine and the commit.
+Medians of nine with bootstrap 95 % intervals, fixed seed; prints the machine and the commit.
 """
 
 import argparse
+import json
 import resource
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-from machine import machine
+from machine import machine, summary
 
 from wavtext.evaluation.metrics import per_query, ranks, ranks_of
-from wavtext.evaluation.statistics import bootstrap
+from wavtext.evaluation.statistics import bootstrap, compare
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stream", action="store_true", help="also 50,000 x 250,000")
     parser.add_argument(
-        "--dim", type=int, default=512, help="dimensions of the streamed embeddings"
+        "--dim", type=int, default=384, help="dimensions of the streamed embeddings"
     )
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
-    print("; ".join(f"{name} {value}" for name, value in machine().items()))
+    report: dict[str, object] = {**machine()}
+    print("; ".join(f"{name} {value}" for name, value in report.items()))
     generator = np.random.default_rng(0)
     clip_of = np.repeat(np.arange(1045), 5)
     clips, captions = unit(generator, 1045, 256), unit(generator, 5225, 256)
     captions += clips[clip_of]
     score = captions @ clips.T  # (5225, 1045)
     relevant = clip_of[:, None] == np.arange(1045)
-    start = time.perf_counter()
     text = per_query(ranks_of(score, relevant))
-    audio = per_query(ranks_of(score.T, relevant.T))
-    print(
-        f"all metrics, 1,045 x 5,225, both directions: {time.perf_counter() - start:.2f} s "
-        f"(R@1 {text['R@1'].mean():.3f}, {audio['R@1'].mean():.3f})"
-    )
-    start = time.perf_counter()
-    found = bootstrap(text["R@1"], clip_of, resamples=1000, seed=0)
-    print(
-        f"bootstrap, 1,000 resamples of 5,225 queries: {time.perf_counter() - start:.2f} s, {found}"
-    )
+
+    def both_directions() -> None:
+        per_query(ranks_of(score, relevant))
+        per_query(ranks_of(score.T, relevant.T))
+
+    tasks = {
+        "all metrics, 1,045 x 5,225, both directions": both_directions,
+        "bootstrap of a mean, 1,000 resamples of 5,225 queries": lambda: bootstrap(
+            text["R@1"], clip_of
+        ),
+        "bootstrap of a median, 1,000 resamples of 5,225 queries": lambda: bootstrap(
+            text["mean rank"], clip_of, statistic="median"
+        ),
+        "paired tests of two models, 5,225 queries": lambda: compare(
+            text["R@1"], text["R@5"], clip_of
+        ),
+    }
+    for name, task in tasks.items():
+        found = summary(np.array([seconds(task) for _ in range(9)]), digits=3)
+        report[name] = {"seconds": found}
+        print(f"{name}: {found['median']} s {found['interval']}")
     if arguments.stream:
-        stream(generator, arguments.dim)
+        report |= stream(generator, arguments.dim)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def stream(generator: np.random.Generator, dim: int) -> None:
+def seconds(task: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+def stream(generator: np.random.Generator, dim: int) -> dict[str, object]:
     queries, pool = unit(generator, 50_000, dim), unit(generator, 250_000, dim)
     queries += 0.2 * pool[:50_000]
-    start = time.perf_counter()
+    wall, processor = time.perf_counter(), time.process_time()
     found = ranks(queries, pool, np.arange(50_000))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"streamed ranks, 50,000 x 250,000, {dim} dimensions: "
-        f"{time.perf_counter() - start:.0f} s, R@10 {found.hits_at(10).mean():.4f}, "
-        f"peak memory of the process {peak:.2f} GiB"
-    )
+    name = f"streamed ranks, 50,000 x 250,000, {dim} dimensions"
+    report = {
+        "wall_seconds": round(time.perf_counter() - wall, 1),
+        "cpu_seconds": round(time.process_time() - processor, 1),
+        "peak_gib_of_process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "recall_at_10": round(float(found.hits_at(10).mean()), 4),
+    }
+    print(f"{name}: {report}")
+    return {name: report}
 
 
 def unit(generator: np.random.Generator, rows: int, dim: int) -> np.ndarray:

@@ -10,11 +10,16 @@ from click.testing import CliRunner
 
 from wavtext.cli.experiment import experiment
 from wavtext.corpora.manifest import Clip, read_manifest, write_manifest
+from wavtext.errors import ConfigError
 from wavtext.evaluation.paper_tables import CLAIMS, PRINTED, TABLES
-from wavtext.training.experiments import (
+from wavtext.evaluation.table_report import render_table
+from wavtext.training.experiment_data import (
+    Corpora,
     Setting,
+    check_same,
     load_experiment,
     missing_data,
+    read_corpora,
     write_training_manifest,
 )
 
@@ -163,6 +168,32 @@ def test_missing_data_are_listed_before_anything_runs(setting, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+def test_other_collections_stand_in_for_datasets_under_their_own_names(setting, tmp_path):
+    (tmp_path / "map.toml").write_text('macs = "street noise"')
+    corpora = read_corpora(tmp_path / "map.toml")
+    assert corpora.stand_ins == {"macs": "street noise"}
+    there = replace(setting, corpora=corpora)
+    lines = missing_data("table3", there)
+    assert len(lines) == 1
+    assert "street noise" in lines[0]
+    assert "stand in for macs" in lines[0]
+    assert missing_data("table4", there) == []
+    (tmp_path / "map.toml").write_text('mac = "street noise"')
+    with pytest.raises(ConfigError, match="Did you mean 'macs'"):
+        read_corpora(tmp_path / "map.toml")
+    with pytest.raises(ConfigError, match="two datasets"):
+        Corpora(macs="clotho")
+
+
+def test_results_of_other_settings_or_data_are_not_taken_for_these(setting, tmp_path):
+    check_same("cnn14_ac_cl", setting)
+    check_same("cnn14_ac_cl", replace(setting, device="cpu"))
+    swapped = Corpora(audiocaps="clotho", clotho="audiocaps")
+    for other in (replace(setting, scale="cpu"), replace(setting, corpora=swapped)):
+        with pytest.raises(ConfigError, match="made from other settings"):
+            check_same("cnn14_ac_cl", other)
+
+
 def test_a_table_is_trained_reported_and_resumed(setting):
     arguments = ["table5", "--data", setting.data, "--out", setting.out, "--seeds", 2]
     arguments += ["--scale", setting.scale, "--cache", setting.cache]
@@ -173,13 +204,22 @@ def test_a_table_is_trained_reported_and_resumed(setting):
     assert [row["training"] for row in report["rows"]] == 2 * list(TABLES["table5"])
     assert {row["pool"] for row in report["rows"]} == {3}
     assert all(row["seeds"] == 2 for row in report["rows"])
+    assert all(row["training_pairs"] == 48 + 7 for row in report["rows"])
     assert len(report["claims"]) == 4
     text = (setting.out / "report.md").read_text()
     assert "Mei et al. 2022" in text
     assert "| 34.77 |" in text
     assert "nothing here is comparable" in text
+    assert "here minus paper" in text
+    stood_in = render_table({**report, "stand_ins": {"clotho": "my-sounds"}})
+    assert "my-sounds, in clotho's place" in stood_in
+    assert "minus paper" not in stood_in
     results = sorted(setting.out.glob("*/seed*/result.npz"))
     assert len(results) == 4
+    swapped = setting.out / "swapped.toml"
+    swapped.write_text('audiocaps = "clotho"\nclotho = "audiocaps"')
+    other = CliRunner().invoke(experiment, [*run, "--corpora", str(swapped)])
+    assert "made from other settings" in str(other.exception)
     times = [path.stat().st_mtime_ns for path in results]
     results[0].unlink()
     again = CliRunner().invoke(

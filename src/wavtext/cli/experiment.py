@@ -22,7 +22,13 @@ from wavtext.errors import MissingExtraError
     "--scale", default="paper", show_default=True, metavar="paper|cpu|FILE",
     help="The paper's settings, small towers, or a TOML laid over every training.",
 )  # fmt: skip
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
+@click.option(
+    "--corpora", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    help="A TOML with the folders that stand in for datasets, such as macs = \"my-scenes\".",
+)  # fmt: skip
+@click.option(
+    "--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings of each row."
+)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where log-mels are kept.")
 @click.option("--device", help="Such as cpu or cuda; by default CUDA where there is some.")
@@ -32,6 +38,7 @@ def experiment(
     data: Path,
     out: Path | None,
     scale: str,
+    corpora: Path | None,
     seeds: int,
     jobs: int,
     cache: Path | None,
@@ -46,7 +53,8 @@ def experiment(
     from wavtext.evaluation.table_report import render_table, summarise_table
 
     try:
-        from wavtext.training.experiments import Setting, missing_data, run_table
+        from wavtext.training.experiment_data import Corpora, Setting, missing_data, read_corpora
+        from wavtext.training.experiments import run_table
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "wavtext":
             raise
@@ -59,7 +67,7 @@ def experiment(
     out = out or Path("runs") / f"{table}-{Path(scale).stem}"
     setting = Setting(
         data=data, out=out, scale=scale if scale in ("paper", "cpu") else Path(scale),
-        cache=cache, device=device,
+        corpora=read_corpora(corpora) if corpora else Corpora(), cache=cache, device=device,
     )  # fmt: skip
     missing = missing_data(table, setting)
     for line in missing:
@@ -73,7 +81,9 @@ def experiment(
     results = run_table(
         table, setting, seeds=seeds, jobs=jobs, report=lambda line: click.echo(line, err=True)
     )
-    summary = summarise_table(table, results, scale=Path(scale).stem)
+    summary = summarise_table(
+        table, results, scale=Path(scale).stem, stand_ins=setting.corpora.stand_ins
+    )
     text = render_table(summary)
     (out / "report.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     (out / "report.md").write_text(text, encoding="utf-8")

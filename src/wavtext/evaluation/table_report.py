@@ -33,7 +33,11 @@ Values = Mapping[str, np.ndarray]
 
 
 def summarise_table(
-    table: str, results: Mapping[str, Sequence[Path]], *, scale: str
+    table: str,
+    results: Mapping[str, Sequence[Path]],
+    *,
+    scale: str,
+    stand_ins: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Every number of a table's report.
 
@@ -41,6 +45,7 @@ def summarise_table(
         table: "table3", "table4" or "table5".
         results: Training -> result.npz of each seed.
         scale: What was run, for the reader: "paper" compares with the paper, nothing else does.
+        stand_ins: Dataset -> what was used in its place.
     """
     runs = {name: [_load(path) for path in paths] for name, paths in results.items()}
     rows: list[dict[str, Any]] = []
@@ -49,6 +54,7 @@ def summarise_table(
             printed = PRINTED[name, test]
             row: dict[str, Any] = {"training": name, "test_set": test, "seeds": len(runs[name])}
             row["pool"] = int(runs[name][0][f"{test}/pool"])
+            row["training_pairs"] = int(runs[name][0]["training_pairs"])
             for direction in DIRECTIONS:
                 numbers: Numbers = getattr(printed, direction)
                 row[direction] = {
@@ -59,7 +65,13 @@ def summarise_table(
                     for metric, number in zip(PAPER_METRICS, numbers, strict=True)
                 }
             rows.append(row)
-    return {"table": table, "scale": scale, "rows": rows, "claims": _claims(table, runs)}
+    return {
+        "table": table,
+        "scale": scale,
+        "stand_ins": dict(stand_ins or {}),
+        "rows": rows,
+        "claims": _claims(table, runs),
+    }
 
 
 def render_table(summary: Mapping[str, Any]) -> str:
@@ -72,12 +84,21 @@ def render_table(summary: Mapping[str, Any]) -> str:
             "with the paper's numbers.",
             "",
         ]
+    stand_ins = summary["stand_ins"]
+    if stand_ins:
+        names = ", ".join(f"{folder} for {name}" for name, folder in stand_ins.items())
+        lines += [
+            f"Stand-ins: {names}. These are other sounds and other captions than the paper's: "
+            "neither rows nor claims say anything about its datasets.",
+            "",
+        ]
     for test in TEST_SETS:
         rows = [row for row in summary["rows"] if row["test_set"] == test]
+        name = f"{stand_ins[test]}, in {test}'s place" if test in stand_ins else test
         lines += [
-            f"## {test}: pool of {rows[0]['pool']:,} clips here, {POOLS[test]:,} in the paper",
+            f"## {name}: pool of {rows[0]['pool']:,} clips here, {POOLS[test]:,} in the paper",
             "",
-            *_rows(rows, test),
+            *_rows(rows, test, comparable=not stand_ins),
             "",
         ]
     head = [
@@ -105,18 +126,21 @@ def render_table(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _rows(rows: Sequence[Mapping[str, Any]], test: TestSet) -> list[str]:
+def _rows(rows: Sequence[Mapping[str, Any]], test: TestSet, *, comparable: bool) -> list[str]:
     head = ["training", ""] + [f"{short} {m}" for short in ("T-A", "A-T") for m in PAPER_METRICS]
     body: list[list[str]] = []
     for each in LITERATURE:
-        if each.test_set == test:
+        if each.test_set == test and comparable:
             numbers = (*each.text_to_audio, *each.audio_to_text)
             body.append([each.name, each.source, *map(_number, numbers)])
     for row in rows:
         cells = [row[direction][metric] for direction in DIRECTIONS for metric in PAPER_METRICS]
         body.append([row["training"], "paper", *(_number(cell["printed"]) for cell in cells)])
         seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
-        body.append(["", f"here, {seeds}", *(_interval(cell["interval"]) for cell in cells)])
+        note = f"here, {row['training_pairs']:,} pairs, {seeds}"
+        body.append(["", note, *(_interval(cell["interval"]) for cell in cells)])
+        if not comparable:
+            continue
         gaps = [
             f"{100 * cell['interval']['estimate'] - cell['printed']:+.1f}"
             if cell["printed"] is not None

@@ -8,9 +8,9 @@ A training is finished when its result.npz is there; what is not is trained, or 
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
@@ -18,82 +18,24 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from wavtext.config import from_dict, read_toml
-from wavtext.corpora.captions import PAPER_TEMPLATE, CaptionBuilder
-from wavtext.corpora.manifest import Clip, read_manifest, write_manifest
-from wavtext.errors import ConfigError, ManifestError, TrainingError
+from wavtext.corpora.manifest import read_manifest
+from wavtext.errors import ManifestError, TrainingError
 from wavtext.evaluation.paper_tables import TABLES, TEST_SETS
 from wavtext.evaluation.retrieval import evaluate, retrieval_task
 from wavtext.training.cache import LogMelCache, default_cache_folder
 from wavtext.training.config import TrainConfig
 from wavtext.training.data import make_pairs
+from wavtext.training.experiment_data import (
+    Experiment,
+    Setting,
+    check_same,
+    chosen_clips,
+    load_experiment,
+    missing_data,
+    write_training_manifest,
+)
 from wavtext.training.loop import Trained, train
 from wavtext.training.validate import embed_captions, embed_clips
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
-    """One training of the tables."""
-
-    datasets: tuple[str, ...]
-    wavtext5k_caption: str = PAPER_TEMPLATE
-    clips_per_dataset: int | None = None  # None: all; a seeded choice otherwise
-    train: TrainConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """Where data comes from and results go."""
-
-    data: Path  # one folder a dataset, each with the manifest.jsonl of `wavtext collect`
-    out: Path
-    scale: str | Path = "paper"  # "paper", "cpu", or a TOML that is laid over every training
-    cache: Path | None = None  # of log-mels; None: the user's
-    device: str | None = None
-
-
-def load_experiment(name: str, setting: Setting) -> Experiment:
-    """A training's TOML with the scale's laid over it; weights are looked for under the data."""
-    folder = config_folder()
-    values = read_toml(folder / f"{name}.toml")
-    if setting.scale != "paper":
-        over = folder / "cpu.toml" if setting.scale == "cpu" else Path(setting.scale)
-        values = _laid_over(values, read_toml(over))
-    experiment = from_dict(Experiment, values, where=f"{name}.toml")
-    audio = experiment.train.audio
-    found = {
-        field: setting.data / path
-        for field in ("cnn14_weights", "htsat_weights")
-        if (path := getattr(audio, field)) is not None
-    }
-    audio = replace(audio, **cast(Any, found))
-    return replace(experiment, train=replace(experiment.train, audio=audio))
-
-
-def config_folder() -> Path:
-    """configs/experiments, in the package where it is installed, in the repository otherwise."""
-    here = Path(__file__).parent
-    for folder in (here / "experiment_configs", here.parents[2] / "configs" / "experiments"):
-        if folder.is_dir():
-            return folder
-    raise ConfigError("the experiments' settings are not installed.", help="Reinstall wavtext.")
-
-
-def missing_data(table: str, setting: Setting) -> list[str]:
-    """What the table's trainings need and do not find, a line each."""
-    experiments = [load_experiment(name, setting) for name in TABLES[table]]
-    wanted = dict.fromkeys(name for each in experiments for name in each.datasets)
-    missing: list[str] = []
-    for dataset in wanted:
-        missing += _missing_dataset(dataset, setting.data)
-    for experiment in experiments:
-        audio, text = experiment.train.audio, experiment.train.text
-        for weights in (audio.cnn14_weights, audio.htsat_weights):
-            if weights is not None and not weights.is_file():
-                missing.append(f"{weights}: the encoder's weights (docs/training.md says whence)")
-        if text.name != "random" and not _has_text_model(text.name):
-            missing.append(f"the text encoder {text.name}: a folder, or in Hugging Face's cache")
-    return list(dict.fromkeys(missing))
 
 
 def run_table(
@@ -123,6 +65,8 @@ def run_table(
             help="Nothing was trained. --check lists all of them.",
         )
     names = TABLES[table]
+    for name in names:
+        check_same(name, setting)
     for name in names:
         write_training_manifest(load_experiment(name, setting), setting, name)
     todo = [(name, seed) for seed in range(seeds) for name in names]
@@ -160,6 +104,9 @@ def run_training(name: str, seed: int, setting: Setting, threads: int | None = N
         device=setting.device,
     )
     values = score(trained, config, experiment, setting)
+    training = read_manifest(setting.out / name / "manifest.jsonl")
+    pairs = sum(len(clip.captions) for clip in training if clip.split == "train")
+    values["training_pairs"] = np.array(pairs)
     partial = path.with_name(".partial.npz")
     np.savez_compressed(partial, **cast(Any, values))
     partial.replace(path)
@@ -177,12 +124,8 @@ def score(
     device = next(trained.model.parameters()).device
     result: dict[str, np.ndarray] = {}
     for test in TEST_SETS:
-        clips = [
-            clip
-            for clip in read_manifest(setting.data / test / "manifest.jsonl")
-            if clip.split == "test"
-        ]
-        clips = _chosen(clips, experiment.clips_per_dataset)
+        clips = [clip for clip in read_manifest(setting.manifest_of(test)) if clip.split == "test"]
+        clips = chosen_clips(clips, experiment.clips_per_dataset)
         task = retrieval_task(clips)
         cache = LogMelCache(setting.cache or default_cache_folder(), config.front_end)
         ready, failures = cache.prepare([clip.path for clip in clips], workers=config.workers)
@@ -206,88 +149,4 @@ def score(
             result |= {f"{place}/{metric}": each for metric, each in direction.values.items()}
             result[f"{place}/clusters"] = np.array([repr(each) for each in direction.clusters])
         result[f"{test}/pool"] = np.array(len(task.clips))
-    return result
-
-
-def write_training_manifest(experiment: Experiment, setting: Setting, name: str) -> int:
-    """Train on all datasets, validate on AudioCaps' and Clotho's validation parts; clips written.
-
-    Of MACS, SoundDescs and WavText5K every clip trains, whatever its split, as in the paper's
-    counts; of WavText5K those with title and description.
-    """
-    clips: list[Clip] = []
-    tested: set[str] = set()
-    for dataset in experiment.datasets:
-        found = read_manifest(setting.data / dataset / "manifest.jsonl")
-        if dataset == "wavtext5k":
-            builder = CaptionBuilder(templates=(experiment.wavtext5k_caption,))
-            found = [
-                replace(clip, captions=builder.build(clip.columns))
-                for clip in found
-                if clip.columns.get("title", "").strip()
-                and clip.columns.get("description", "").strip()
-            ]
-        if dataset in TEST_SETS:
-            tested |= {clip.checksum for clip in found if clip.split == "test" and clip.checksum}
-            held = [clip for clip in found if clip.split == "validation"]
-            clips += _chosen(held, experiment.clips_per_dataset)
-            found = [clip for clip in found if clip.split == "train"]
-        chosen = _chosen(found, experiment.clips_per_dataset)
-        clips += [replace(clip, split="train") for clip in chosen]
-    kept = [
-        replace(clip, clip_id=f"{number}/{clip.clip_id}")
-        for number, clip in enumerate(clips)
-        if clip.checksum not in tested
-    ]
-    path = setting.out / name / "manifest.jsonl"
-    if not path.exists():
-        write_manifest(path, kept)
-    return len(kept)
-
-
-def _missing_dataset(dataset: str, root: Path) -> list[str]:
-    path = root / dataset / "manifest.jsonl"
-    if not path.is_file():
-        return [f"{path}: wavtext collect {dataset} FOLDER --out {root / dataset}"]
-    try:
-        clips = read_manifest(path)
-    except ManifestError as error:
-        return [str(error)]
-    missing: list[str] = []
-    if dataset in TEST_SETS:
-        for split in ("train", "validation", "test"):
-            if not any(clip.split == split for clip in clips):
-                missing.append(f"{path}: the split '{split}' is empty")
-    gone = [clip.path for clip in clips if not clip.path.is_file()]
-    if gone:
-        missing.append(f"{path}: {len(gone)} of {len(clips)} sounds, the first {gone[0]}")
-    return missing
-
-
-def _has_text_model(name: str) -> bool:
-    if Path(name).is_dir():
-        return True
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(name, "config.json"), str)
-
-
-def _chosen(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
-    if limit is None or len(clips) <= limit:
-        return list(clips)
-    rows = np.random.default_rng(0).choice(len(clips), limit, replace=False)
-    return [clips[row] for row in sorted(rows)]
-
-
-def _laid_over(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables merged; an empty text takes a setting away."""
-    result = dict(values)
-    for name, value in over.items():
-        if isinstance(value, Mapping):
-            inner = cast(Mapping[str, Any], value)
-            result[name] = _laid_over(cast(Mapping[str, Any], result.get(name, {})), inner)
-        elif value == "":
-            result.pop(name, None)
-        else:
-            result[name] = value
     return result
