@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from wavtext.training.build import build
 from wavtext.training.config import AudioConfig, TextConfig, TrainConfig
+from wavtext.training.convolution import Conv3x3
 from wavtext.training.data import Batch
 from wavtext.training.memory import freeze_batch_norm
 from wavtext.training.step import Paired, compute_gradients
@@ -146,3 +147,30 @@ def test_a_frozen_tower_gets_no_gradients(tiny_config: MakeConfig):
     assert not any(name.startswith("text.") for name in names)
     assert any(name.startswith("audio.") for name in names)
     assert "text_projection.linear.weight" in names
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3), (3, 1, 1), (1, 8, 2)])
+def test_wide_convolutions_have_the_gradients_of_plain_ones_in_bf16(shape: tuple[int, int, int]):
+    ours = Conv3x3(256, 512)
+    plain = torch.nn.Conv2d(256, 512, 3, padding=1, bias=False)
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(shape[0], 256, *shape[1:])
+    towards = torch.randn(shape[0], 512, *shape[1:])
+    found: list[tuple[torch.Tensor, ...]] = []
+    for layer in (ours, plain):
+        heard = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            output = layer(heard)
+        (output.float() * towards).sum().backward()
+        assert layer.weight.grad is not None
+        assert heard.grad is not None
+        found.append((output.detach(), heard.grad, layer.weight.grad))
+    heard = x.clone().requires_grad_()
+    exact = plain(heard)
+    plain.zero_grad()
+    (exact * towards).sum().backward()
+    for mine, theirs, truth in zip(*found, (exact, heard.grad, plain.weight.grad), strict=True):
+        assert mine.dtype is theirs.dtype
+        errors = [(each.float() - truth).abs().max() / truth.abs().max() for each in (mine, theirs)]
+        assert errors[0] < 0.01 + errors[1]
+        assert errors[0] < 0.02

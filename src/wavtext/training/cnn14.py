@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wavtext.training.convolution import Conv3x3
 from wavtext.training.memory import recomputed
 
 CHANNELS = (64, 128, 256, 512, 1024, 2048)  # of the published network
@@ -22,8 +23,8 @@ class ConvBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, pool: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.conv1 = Conv3x3(in_channels, out_channels)
+        self.conv2 = Conv3x3(out_channels, out_channels)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.pool = pool
