@@ -20,6 +20,7 @@ fixed before any result was seen, and are the same for every condition.
 """
 
 import argparse
+import csv
 import math
 import os
 import re
@@ -40,12 +41,14 @@ from paper_claims_parts import (
     difference_table,
     embed,
     fit,
+    is_test,
     markdown,
     measure,
     score_table,
     trained,
 )
 
+from wavtext.corpora.manifest import read_manifest
 from wavtext.evaluation.paper_tables import CLAIMS, POOLS, PRINTED
 
 HERE = Path(__file__).parent
@@ -65,6 +68,11 @@ def main() -> None:
         default=["printed", "c", "a", "b"],
         choices=["printed", "a", "b", "c"],
     )
+    parser.add_argument("--described", type=Path, help="part c: one more manifest to count in")
+    parser.add_argument(
+        "--wavtext5k", type=Path, default=Path("../shared/metadata/wavtext5k.csv"),
+        help="part c: WavText5K's table, whose sounds are not here",
+    )  # fmt: skip
     parser.add_argument("--device", default="cpu", help="where part b trains")
     parser.add_argument("--steps", type=int, default=450, help="of each training of part b")
     parser.add_argument(
@@ -81,10 +89,12 @@ def main() -> None:
     prepare(arguments)
     corpus = Corpus(arguments)
     for claim in arguments.claims:
-        if claim == "b":
+        if claim == "a":
+            text = claim_a(corpus)
+        elif claim == "b":
             text = claim_b(corpus, arguments.steps)
         else:
-            text = {"a": claim_a, "c": claim_c}[claim](corpus)
+            text = claim_c(corpus, arguments.described, arguments.wavtext5k)
         (arguments.out / f"claim_{claim}.md").write_text(text + "\n")
         print(text, flush=True)
 
@@ -250,25 +260,49 @@ def claim_printed() -> str:
 # --- c. title and description ---
 
 
-def claim_c(corpus: Corpus) -> str:
-    counts = {"clips": 0, "with a description": 0, "its words add to the title's": 0}
-    counts |= {"and the title's add to its": 0, "of these in the test part": 0}
-    for row, test in zip(corpus.rows, corpus.test, strict=True):
-        title, text = (set(re.findall("[a-z]+", row[k].lower())) for k in ("title", "description"))
-        marks = [True, bool(text), len(text - title) >= 2]
-        marks += [marks[-1] and bool(text) and bool(title - text)]
-        marks += [marks[-1] and bool(test)]
-        for name, mark in zip(counts, marks, strict=True):
-            counts[name] += mark
-    number = counts["of these in the test part"]
+def claim_c(corpus: Corpus, manifest: Path | None, table: Path | None) -> str:
+    """How many clips can tell: description and title each say something the other does not."""
+    rows = zip(corpus.rows, corpus.test, strict=True)
+    found = {"corpus": [(row["title"], row["description"], bool(test)) for row, test in rows]}
+    if manifest is not None:
+        found[f"{manifest.parent.name}, sounds too"] = [
+            (
+                clip.columns.get("title", ""),
+                clip.columns.get("description", ""),
+                is_test(clip.group),
+            )
+            for clip in read_manifest(manifest)
+        ]
+    if table is not None and table.exists():
+        with table.open(encoding="utf-8") as file:
+            found[f"{table.stem}, texts alone"] = [
+                (row["title"], row["description"], False) for row in csv.DictReader(file)
+            ]
+    columns = [tell_apart(texts) for texts in found.values()]
+    names = ["clips", "with title and description", "its words add two to the title's"]
+    names += ["and the title's add to its", "of these in the test part"]
+    body = [[name, *map("{:,}".format, row)] for name, *row in zip(names, *columns, strict=True)]
+    number = sum(column[-1] for column in columns)
     verdict = (
-        f"Test clips whose description and title each say something the other does not: {number}; "
-        " 500 were asked for.  The claim cannot be tested here."
+        f"Test clips with sounds that could tell: {number}; 500 were asked for.  The claim cannot "
+        "be tested here."
         if number < 500
         else f"{number} test clips could tell; the experiment is not written."
     )
-    table = markdown(["", "clips"], [[name, f"{count:,}"] for name, count in counts.items()])
-    return "\n".join(["## c. Title and description", "", table, "", verdict, ""])
+    lines = ["## c. Title and description", "", markdown(["", *found], body), "", verdict, ""]
+    return "\n".join(lines)
+
+
+def tell_apart(texts: list[tuple[str, str, bool]]) -> list[int]:
+    """Of titles and descriptions, and whether each tests: the counts of claim c's table."""
+    counts = [0] * 5
+    for title, description, test in texts:
+        first, second = (set(re.findall("[a-z]+", text.lower())) for text in (title, description))
+        marks = [True, bool(first and second), len(second - first) >= 2]
+        marks += [marks[-1] and bool(first - second)]
+        marks += [marks[-1] and test]
+        counts = [count + mark for count, mark in zip(counts, marks, strict=True)]
+    return counts
 
 
 if __name__ == "__main__":

@@ -145,7 +145,8 @@ def test_a_model_without_text_tower_and_a_missing_one_are_clear(run, tone_manife
 
     monkeypatch.setattr(run.models["sharp"], "embed_text", no_text)
     with pytest.raises(ModelError, match="no text encoder"):
-        run("sharp", tone_manifest)
+        run("blurred", tone_manifest, "--compare", "sharp")
+    assert run.models["blurred"].sounds == run.models["sharp"].sounds == 0  # before hours of sounds
     with pytest.raises(ModelError, match="no model named"):
         run("absent", tone_manifest)
     with pytest.raises(EvaluationError, match="same"):

@@ -88,11 +88,14 @@ def evaluate(
     names = [model] if compare is None else [model, compare]
     clips, split = _choose_split(read_manifest(manifest), split, manifest)
     no_captions = "exclude" if exclude_uncaptioned else "error"
-    retrieval_task(clips, relevance=relevance, no_captions=no_captions)  # fails early
+    # What fails, fails before anything long: the clips' captions, the models, their text towers.
+    asked = retrieval_task(clips, relevance=relevance, no_captions=no_captions).captions
     encoders = [open_encoder(name) for name in names]
     if len({encoder.identity for encoder in encoders}) < len(encoders):
         raise EvaluationError("both models are the same.", help="--compare another one.")
     cache = cache or _default_cache()
+    for encoder in encoders:
+        embed_captions(encoder, asked, cache=cache)
 
     unreadable: dict[str, Unreadable] = {}
     audio: list[Any] = []
