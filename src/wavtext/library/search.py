@@ -8,12 +8,12 @@ same for any model. `SearchResult.score` stays the plain cosine.
 import itertools
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from wavtext.errors import LibraryError
 from wavtext.library.exact import Index, Vector
@@ -38,6 +38,7 @@ _STOP_WORDS = frozenset(
     | {"the", "there", "this", "to", "under", "up", "very", "with", "without"}
 )
 
+Clips = Int64[np.ndarray, " clips"]
 Relevance = Callable[[float, Vector], float]  # score, the window's embedding -> probability
 
 
@@ -88,6 +89,23 @@ class _Found:
     vectors: Float32[np.ndarray, "windows dim"]
     mean: Vector  # the clip's embedding
     duplicates: list[Path] = field(default_factory=list[Path])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Named:
+    """Clips that hold words of the query, by id, and the share of its words that each holds."""
+
+    words: list[str]
+    ids: Clips
+    shares: np.ndarray  # (clips,)
+    holds: np.ndarray  # (words, clips) bool
+
+    def matched(self, clip_id: int) -> tuple[str, ...]:
+        """The words that a clip holds."""
+        place = int(np.searchsorted(self.ids, clip_id))
+        if place == len(self.ids) or self.ids[place] != clip_id:
+            return ()
+        return tuple(itertools.compress(self.words, self.holds[:, place].tolist()))
 
 
 def search(
@@ -148,7 +166,7 @@ def clip_vector(vectors: Float32[np.ndarray, "windows dim"]) -> Vector:
 
 def _candidates(
     store: Store, index: Index, query: Vector, text: str, options: SearchOptions
-) -> list[_Candidate]:
+) -> Iterator[_Candidate]:
     """Clips worth a closer look, in order."""
     condition, values = options.filters.to_sql()
     allowed = np.array(store.clips_where(condition, values), np.int64) if condition else None
@@ -157,59 +175,69 @@ def _candidates(
     if words or options.group or options.diversity:
         pool = max(POOL, 4 * pool)
     ids, scores = index.best(query, pool, allowed)
-    found = dict(zip(ids.tolist(), scores.tolist(), strict=True))
-    named = _named(store, words, found)
-    if named:
-        ranked = sorted(named, key=lambda clip_id: -named[clip_id][0])[:POOL]
-        others = np.array([each for each in ranked if each not in found], np.int64)
-        if allowed is not None:
-            others = others[np.isin(others, allowed)]
-        found.update(zip(others.tolist(), index.best_of(others, query).tolist(), strict=True))
+    named = _named(store, words, ids)
+    if named is None:
+        shares = np.zeros(len(ids), np.float32)
+    else:
+        ids, scores, shares = _with_named(index, query, ids, scores, named, allowed)
     bonus = NAME_WEIGHT * float((index.sample(SAMPLE) @ query).std()) if named else 0.0
-    candidates: list[_Candidate] = []
-    for clip_id, score in found.items():
-        if clip_id in options.exclude or not math.isfinite(score):
-            continue
-        share, matched = named.get(clip_id, (0.0, ()))
-        candidates.append(_Candidate(clip_id, score, score + bonus * share, matched))
-    return sorted(candidates, key=lambda each: (-each.rank, each.clip_id))
+    ranks = scores + np.float32(bonus) * shares
+    if options.exclude:
+        ranks[np.isin(ids, list(options.exclude))] = -np.inf
+    order = np.lexsort((ids, -ranks))
+    order = order[np.isfinite(ranks[order])]
+    for i in order.tolist():
+        clip_id = int(ids[i])
+        matched = named.matched(clip_id) if named else ()
+        yield _Candidate(clip_id, float(scores[i]), float(ranks[i]), matched)
 
 
-def _named(
-    store: Store, words: list[str], found: Collection[int]
-) -> dict[int, tuple[float, tuple[str, ...]]]:
-    """Clip -> (share of the query's words its name holds, rare words counting more; the words).
+def _with_named(
+    index: Index,
+    query: Vector,
+    ids: Clips,
+    scores: Float32[np.ndarray, " clips"],
+    named: _Named,
+    allowed: Clips | None,
+) -> tuple[Clips, Float32[np.ndarray, " all"], Float32[np.ndarray, " all"]]:
+    """Clips found by sound and the best named ones: (ids, scores, shares of the query's words)."""
+    others = np.setdiff1d(named.ids[np.argsort(-named.shares, kind="stable")[:POOL]], ids)
+    if allowed is not None:
+        others = others[np.isin(others, allowed)]
+    every = np.concatenate([ids, others])
+    scores = np.concatenate([scores, index.best_of(others, query)])
+    places = np.searchsorted(named.ids, every).clip(max=len(named.ids) - 1)
+    shares = np.where(named.ids[places] == every, named.shares[places], 0.0)
+    return every, scores, shares.astype(np.float32)
 
-    Of the clips that hold a word: those found by sound, and the POOL that hold most.
+
+def _named(store: Store, words: list[str], found: Clips) -> _Named | None:
+    """What names say: of the clips that hold a word, those found by sound, and POOL others.
+
+    Rare words count more. None where no clip holds a word.
     """
     if not words:
-        return {}
+        return None
     total = max(store.count("clips"), 1)
-    holders = {word: np.array(store.clips_with_word(word), np.int64) for word in words}
-    weights = {word: math.log(1 + total / max(len(ids), 1)) for word, ids in holders.items()}
-    everything = sum(weights.values())
-    ids, places = np.unique(np.concatenate(list(holders.values())), return_inverse=True)
+    holders = [np.array(store.clips_with_word(word), np.int64) for word in words]
+    weights = np.array([math.log(1 + total / max(len(ids), 1)) for ids in holders])
+    ids, places = np.unique(np.concatenate(holders), return_inverse=True)
+    if not len(ids):
+        return None
     holds = np.zeros((len(words), len(ids)), bool)
     begin = 0
-    for row, each in enumerate(holders.values()):
+    for row, each in enumerate(holders):
         holds[row, places[begin : begin + len(each)]] = True
         begin += len(each)
-    shares = np.array([weights[word] / everything for word in words]) @ holds
-    wanted = np.isin(ids, list(found))
+    shares = (weights / weights.sum()) @ holds
+    wanted = np.isin(ids, found)
     wanted[np.argsort(-shares, kind="stable")[:POOL]] = True
-    chosen = np.flatnonzero(wanted)
-    rows = zip(
-        ids[chosen].tolist(), shares[chosen].tolist(), holds[:, chosen].T.tolist(), strict=True
-    )
-    return {
-        clip_id: (share, tuple(itertools.compress(words, held))) for clip_id, share, held in rows
-    }
+    return _Named(words, ids[wanted], shares[wanted], holds[:, wanted])
 
 
-def _details(store: Store, index: Index, candidates: Sequence[_Candidate]) -> Iterator[_Found]:
+def _details(store: Store, index: Index, candidates: Iterator[_Candidate]) -> Iterator[_Found]:
     """Records and embeddings of candidates, read a few at a time as they are asked for."""
-    for begin in range(0, len(candidates), READ_AT_ONCE):
-        some = candidates[begin : begin + READ_AT_ONCE]
+    while some := list(itertools.islice(candidates, READ_AT_ONCE)):
         records = dict(store.clip_rows([each.clip_id for each in some]))
         for candidate in some:
             record = records.get(candidate.clip_id)

@@ -41,7 +41,7 @@ class ServerSettings:
     heavy_rate: float = 10.0  # uploads and other POSTs a second of one client
     heavy_burst: int = 60  # of these that may come at once
 
-    search_threads: int = 2  # searches that run at once
+    search_threads: int = 1  # searches that run at once; two wait for each other (decision 0063)
     query_cache: int = 4096  # text embeddings kept
     map_points: int = 20_000  # clips drawn on the map; above, an even sample of them
 
