@@ -3,6 +3,7 @@
     python benchmarks/training_step.py                       batch 8, three alternating rounds
     python benchmarks/training_step.py --memory 8,32,128 --chunk 8    peak memory, batch by batch
     python benchmarks/training_step.py --data                the loader alone, from cached log-mels
+    python benchmarks/training_step.py --convolution         CNN14's weight gradients
 
 Both steps train the same network (241 M parameters, random weights) on the same random batch of
 10 s at 44.1 kHz.  Straightforward: float32, Adam as PyTorch makes it by default, the batch at once.
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +33,7 @@ from wavtext.audio.log_mel import LogMelConfig
 from wavtext.corpora.manifest import Clip
 from wavtext.training.build import build
 from wavtext.training.config import AudioConfig, TextConfig, TrainConfig
+from wavtext.training.convolution import MIN_WEIGHTS, weight_gradient
 from wavtext.training.data import Batch, TrainingData, make_pairs
 from wavtext.training.optimizer import make_optimizer
 from wavtext.training.run import environment
@@ -38,6 +41,8 @@ from wavtext.training.step import Paired, compute_gradients
 from wavtext.training.text import CaptionTokenizer, train_tokenizer
 
 WORDS = 14  # tokens of a caption
+# of a 3 x 3 convolution: no bias, stride, padding, dilation, ..., the weight's gradient alone
+SIDES = (None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [False, True, False])
 
 
 def make_model(precision: str) -> tuple[nn.Module, TrainConfig]:
@@ -153,6 +158,38 @@ def measure_data(size: int, rounds: int) -> None:
             print(f"data path: {speed:.0f} clips a CPU second")
 
 
+def measure_convolutions(size: int) -> None:
+    """Weight gradients in bfloat16: oneDNN's against nine matrix products, channels last."""
+    plain: Any = torch.ops.aten.convolution_backward
+    height, width, before = 1379, 64, 64
+    for channels in (64, 128, 256, 512, 1024, 2048):
+        for inputs in dict.fromkeys((before, channels)):
+
+            def draw(channels: int, height: int = height, width: int = width) -> torch.Tensor:
+                drawn = torch.randn(size, channels, height, width, dtype=torch.bfloat16)
+                return drawn.to(memory_format=torch.channels_last)
+
+            heard, towards = draw(inputs), draw(channels)
+            weight = torch.zeros(channels, inputs, 3, 3, dtype=torch.bfloat16)
+            weight = weight.to(memory_format=torch.channels_last)
+            times: list[float] = []
+            for run in (
+                lambda t=towards, h=heard, w=weight: plain(t, h, w, *SIDES),
+                lambda t=towards, h=heard: weight_gradient(h, t),
+            ):
+                run()
+                start = time.process_time()
+                run()
+                times.append(time.process_time() - start)
+            chosen = "products" if inputs * channels >= MIN_WEIGHTS else "oneDNN"
+            print(
+                f"{inputs:4d} -> {channels:4d}, {height} x {width}: oneDNN {times[0]:.3f} CPU-s, "
+                f"nine products {times[1]:.3f}; used: {chosen}",
+                flush=True,
+            )
+        before, height, width = channels, height // 2, width // 2
+
+
 def peak_gigabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
@@ -162,6 +199,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", action="store_true", help="the data path alone")
+    parser.add_argument("--convolution", action="store_true", help="weight gradients alone")
     parser.add_argument("--memory", help="batch sizes, with commas")
     parser.add_argument("--chunk", type=int, help="pairs embedded at once")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -171,6 +209,9 @@ def main() -> None:
         return
     facts = environment()
     print(f"{facts['system']}, torch {facts['torch']}, commit {facts['git_commit'][:8]}")
+    if arguments.convolution:
+        measure_convolutions(arguments.batch)
+        return
     if arguments.data:
         measure_data(arguments.batch, arguments.rounds)
         return
