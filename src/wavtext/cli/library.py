@@ -33,6 +33,8 @@ def stats(folder: Path, as_json: bool, library: Path | None, model: str | None) 
     click.echo(f"{found.windows:,} windows by model {found.model} ({found.dim}-d)")
     click.echo(f"{found.failures:,} files failed; {found.damaged:,} clips damaged")
     click.echo(f"{found.size / 1e6:,.1f} MB on disk")
+    if found.adapted:
+        click.echo(f"Searches know its names; without: wavtext adapt {folder} --undo")
 
 
 @library.command()

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("wavtext.cli.index:index", "Make a folder of sounds searchable."),
     "search": ("wavtext.cli.search:search", "Find sounds by describing them."),
     "similar": ("wavtext.cli.search:similar", "Find sounds that sound like a file."),
+    "adapt": ("wavtext.cli.adapt:adapt", "Learn the words of a library's own names."),
     "duplicates": ("wavtext.cli.library:duplicates", "Find sounds that sound the same."),
     "library": ("wavtext.cli.library:library", "Look after a library: stats, check, repair."),
     "export": ("wavtext.cli.library:export", "Write a library's embeddings to a file."),

@@ -52,6 +52,7 @@ def result_options(function: F) -> F:
         click.option("--licence", metavar="TEXT", help="Words in the licence: CC0."),
         click.option("--tag", "tags", multiple=True, help="A tag the sound must have."),
         click.option("--no-names", is_flag=True, help="Go by the sound alone, not by file names."),
+        click.option("--no-adapt", is_flag=True, help="Leave out what `wavtext adapt` learned."),
         click.option("--copies", is_flag=True, help="Show sounds that sound the same one by one."),
         click.option(
             "--diverse",
@@ -142,6 +143,7 @@ def run_search(
             group=not options["copies"],
             diversity=options["diverse"],
             explain=options["explain"],
+            adapted=not options["no_adapt"],
         )
     if options["as_json"]:
         for rank, result in enumerate(results, 1):

@@ -17,7 +17,12 @@ from wavtext.library.search import SAMPLE, SearchOptions, clip_vector, search
 
 
 def answer(
-    reader: Reader, model: Embedder, query: Query, options: SearchOptions
+    reader: Reader,
+    model: Embedder,
+    query: Query,
+    options: SearchOptions,
+    *,
+    adapted: bool = True,
 ) -> list[SearchResult]:
     """The clips that fit a query best; the clips it names as examples are left out.
 
@@ -26,7 +31,12 @@ def answer(
         model: The one that made it.
         query: What to look for.
         options: How to search.
+        adapted: Use what was learned of the library's names.
     """
+    background = reader.background()
+    served = reader.adapted() if adapted else None
+    if served is not None:
+        model, background = served.embedder(model), served.background
     index, store = reader.index(), reader.store()
 
     def spread(vector: np.ndarray) -> float:
@@ -39,7 +49,6 @@ def answer(
         return clip_vector(windows[1])
 
     vector = query_vector(query, model, spread, vector_of)
-    background = reader.background()
     relevance = None
     if background is not None and query.text and not (query.like or query.unlike):
         relevance = Relevance.of_query(vector, background, index.sample(SAMPLE))

@@ -56,6 +56,7 @@ def count_contents(reader: Reader) -> LibraryStats:
         dim=model.dim if model else 0,
         size=sum(file.stat().st_size for file in files if file.exists()),
         damaged=len(matrix.damaged),
+        adapted=reader.adapted() is not None,
     )
 
 

@@ -22,6 +22,9 @@ from jaxtyping import Float32, Int64
 
 from wavtext.errors import LibraryError, WavtextError
 from wavtext.library import contents
+from wavtext.library.adapt.keeping import adapt_library, forget
+from wavtext.library.adapt.learn import AdaptReport
+from wavtext.library.adapt.vocabulary import Source
 from wavtext.library.asking import answer
 from wavtext.library.choice import ModelChoice, model_source
 from wavtext.library.filters import Filters
@@ -47,6 +50,7 @@ from wavtext.library.store import Store
 from wavtext.library.watch import watch_folder
 
 __all__ = [
+    "AdaptReport",
     "Failure",
     "Filters",
     "IndexProgress",
@@ -180,6 +184,7 @@ class SoundLibrary:
         group: bool = False,
         diversity: float = 0.0,
         explain: bool = False,
+        adapted: bool = True,
     ) -> list[SearchResult]:
         """The clips that fit best, each with its best window.
 
@@ -196,6 +201,7 @@ class SoundLibrary:
             group: Fold clips that sound the same into one result, the others in its `duplicates`.
             diversity: 0 ranks by fit alone; towards 1, results differ more among each other.
             explain: Fill `heat` (every window's score along time) and `why` (each word's share).
+            adapted: Use what `adapt` learned, where it has.
 
         Returns:
             Results in order. The order goes by the cosine (`score`), and with `names` also by the
@@ -215,7 +221,30 @@ class SoundLibrary:
             explain=explain,
         )
         self._choice.check(self._reader.model())
-        return answer(self._reader, self.model, query, options)
+        return answer(self._reader, self.model, query, options, adapted=adapted)
+
+    def adapt(self, *, source: Source = "auto", dry_run: bool = False) -> AdaptReport:
+        """Learn what clips are called, for better searches; kept only where that is better.
+
+        Queries move, the embeddings of sounds do not; `undo_adapt` takes it back.
+
+        Args:
+            source: What to learn from: names, captions, tags or folders; "auto" takes the first
+                that says something about a clip.
+            dry_run: Measure on held-out names, and keep nothing.
+
+        Returns:
+            Held-out measures before and after; `saved` says whether it was kept.
+
+        Raises:
+            LibraryError: Too few clips have a name that says something.
+        """
+        self._choice.check(self._reader.model())
+        return adapt_library(self._reader, self.model, source=source, dry_run=dry_run)
+
+    def undo_adapt(self) -> bool:
+        """Search as before `adapt`; False when nothing had been learned."""
+        return forget(self._reader)
 
     def clip(self, clip_id: int) -> LibraryClip:
         """One clip by its number.

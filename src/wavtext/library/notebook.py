@@ -21,6 +21,11 @@ class Notebook(Database):
         with self.writing() as connection:
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
+    def forget_meta(self, *keys: str) -> None:
+        """Strike values from the library's notebook."""
+        with self.writing() as connection:
+            connection.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in keys])
+
     def active_model(self) -> ModelRecord | None:
         """The model that searches use; None before the first clip."""
         return self._model("id = (SELECT value FROM meta WHERE key = 'active_model')", ())

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from wavtext.errors import LibraryError
+from wavtext.library.adapt.serving import Served, Serving
 from wavtext.library.exact import ExactIndex, Index
 from wavtext.library.lock import IndexLock
 from wavtext.library.matrix import Matrix
@@ -44,6 +45,7 @@ class Reader:
         self._mark = self._refused = 0  # times of the derived files in use, and of damaged ones
         self._rebuilding = False
         self._background: tuple[str, Float32[np.ndarray, "captions dim"]] | None = None
+        self._serving = Serving()
         self._lock = threading.RLock()
 
     def close(self) -> None:
@@ -117,6 +119,10 @@ class Reader:
                 vectors = steps.reshape(-1, stored.dim).astype(np.float32)
                 self._background = (stored.identity, vectors)
             return self._background[1]
+
+    def adapted(self) -> Served | None:
+        """What `wavtext adapt` learned; None when nothing was, or for another model."""
+        return self._serving.current(self.store(), self.model(), self.background)
 
     def _quantised_index(self, store: Store, stored: ModelRecord) -> QuantisedIndex | None:
         """The derived files and what was written since; None where there are none to trust."""

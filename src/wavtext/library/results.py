@@ -125,6 +125,7 @@ class LibraryStats:
     dim: int
     size: int  # bytes on disk
     damaged: int  # clips whose embeddings no longer match their checksum
+    adapted: bool = False  # searches use what `wavtext adapt` learned
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -139,6 +139,7 @@ class Shelf:
             dim=parts[0].dim if parts else self.model.dim,
             size=sum(part.size for part in parts),
             damaged=sum(part.damaged for part in parts),
+            adapted=any(part.adapted for part in parts),
         )
 
     def revision(self) -> str:
