@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def references(folder: Path) -> None:
         )
 
 
-def msclap(folder: Path) -> None:
+def msclap_models(folder: Path) -> Iterator[tuple[str, Any]]:
+    """The peer's own CLAP of each year, random weights, a small text encoder."""
     from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
     pretend("msclap", folder)
@@ -74,9 +76,9 @@ def msclap(folder: Path) -> None:
         ),
         "gpt2": GPT2Model(GPT2Config(n_layer=2, n_embd=128, n_head=2)),
     }
-    for year, audio, text, f_max, width, seconds in (
-        ("2022", "Cnn14", "bert", 14_000, 2048, 5),
-        ("2023", "HTSAT", "gpt2", 8_000, 768, 7),
+    for year, audio, text, f_max, width in (
+        ("2022", "Cnn14", "bert", 14_000, 2048),
+        ("2023", "HTSAT", "gpt2", 8_000, 768),
     ):
         theirs.AutoModel = types.SimpleNamespace(from_pretrained=texts.__getitem__)
         model: Any = theirs.CLAP(
@@ -84,9 +86,13 @@ def msclap(folder: Path) -> None:
             fmin=50, fmax=f_max, classes_num=527, out_emb=width, text_model=text,
             transformer_embed_dim=128, d_proj=1024,
         )  # fmt: skip
-        randomise_statistics(model, seed=3)
+        yield year, randomise_statistics(model, seed=3)
+
+
+def msclap(folder: Path) -> None:
+    for year, model in msclap_models(folder):
         ours = load(f"msclap-{year}", {"model": model.state_dict()})
-        wave = torch.randn(2, 44_100 * seconds) * 0.1
+        wave = torch.randn(2, 44_100 * {"2022": 5, "2023": 7}[year]) * 0.1
         base = model.audio_encoder.base if year == "2022" else model.audio_encoder.base.htsat
         log_mel = base.logmel_extractor(base.spectrogram_extractor(wave))[:, 0]
         show(
@@ -102,7 +108,8 @@ def msclap(folder: Path) -> None:
         )
 
 
-def laion(folder: Path) -> None:
+def laion_models(folder: Path) -> Iterator[tuple[bool, Any]]:
+    """The peer's own CLAP, unfused and fused, random weights, a small text encoder."""
     from transformers import RobertaConfig, RobertaModel
 
     pretend("laion_clap", folder)
@@ -123,7 +130,11 @@ def laion(folder: Path) -> None:
             **config, enable_fusion=fusion, fusion_type="aff_2d" if fusion else "None"
         )
         model.text_projection = nn.Sequential(nn.Linear(128, 512), nn.ReLU(), nn.Linear(512, 512))
-        randomise_statistics(model, seed=3)
+        yield fusion, randomise_statistics(model, seed=3)
+
+
+def laion(folder: Path) -> None:
+    for fusion, model in laion_models(folder):
         state = {f"module.{key}": value for key, value in model.state_dict().items()}
         ours = load("laion-clap", {"state_dict": state})
         wave = torch.randn(2, 480_000) * 0.1
