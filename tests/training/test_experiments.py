@@ -116,7 +116,9 @@ def test_the_papers_settings_are_what_section_4_says(setting):
         train = each.train
         assert (train.epochs, train.batch_size, train.projection.dim) == (45, 128, 1024)
         assert (train.front_end.sample_rate, train.front_end.hop_length) == (44_100, 320)
-        assert (train.audio.duration, train.audio.htsat_duration) == (20, 10)
+        # 20 s for CNN14, 10 s for HTSAT, which lie inside them where both hear
+        heard = 10 if train.audio.encoder == "htsat" else 20
+        assert (train.audio.duration, train.audio.htsat_duration) == (heard, 10)
         assert train.optimizer.learning_rate == 1e-4
     assert found["cnn14_ac_cl_sd"].datasets == ("audiocaps", "clotho", "sounddescs")
     description = found["cnn14_htsat_ac_cl_wt5k_description"]

@@ -81,11 +81,13 @@ def read_corpora(path: Path) -> Corpora:
 def load_experiment(name: str, setting: Setting) -> Experiment:
     """A training's TOML with the scale's laid over it; weights are looked for under the data."""
     folder = config_folder()
-    values = read_toml(folder / f"{name}.toml")
+    values = dict(read_toml(folder / "experiments" / "trainings.toml")[name])
+    values["train"] = read_toml(folder / "paper" / values.pop("settings"))
     if setting.scale != "paper":
-        over = folder / "cpu.toml" if setting.scale == "cpu" else Path(setting.scale)
+        cpu = folder / "experiments" / "cpu.toml"
+        over = cpu if setting.scale == "cpu" else Path(setting.scale)
         values = _laid_over(values, read_toml(over))
-    experiment = from_dict(Experiment, values, where=f"{name}.toml")
+    experiment = from_dict(Experiment, values, where=f"trainings.toml, {name}")
     audio = experiment.train.audio
     found = {
         field: setting.data / path
@@ -97,10 +99,10 @@ def load_experiment(name: str, setting: Setting) -> Experiment:
 
 
 def config_folder() -> Path:
-    """configs/experiments, in the package where it is installed, in the repository otherwise."""
+    """configs/, in the package where it is installed, in the repository otherwise."""
     here = Path(__file__).parent
-    for folder in (here / "experiment_configs", here.parents[2] / "configs" / "experiments"):
-        if folder.is_dir():
+    for folder in (here / "configs", here.parents[2] / "configs"):
+        if (folder / "experiments").is_dir():
             return folder
     raise ConfigError("the experiments' settings are not installed.", help="Reinstall wavtext.")
 
