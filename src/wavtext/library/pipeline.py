@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float32
@@ -109,6 +109,7 @@ def embed_files(
     *,
     workers: int,
     stop: threading.Event,
+    precision: type[np.floating[Any]] = np.float16,
 ) -> Generator[Outcome]:
     """Yield the outcome of each file as it is finished; files may overtake each other.
 
@@ -119,6 +120,7 @@ def embed_files(
         lookup: Tells whether a content is embedded already.
         workers: Threads that decode.
         stop: When set, files not yet finished are given up.
+        precision: Embeddings are rounded to this on the way; a library keeps float16.
     """
     jobs = iter([_Job(path, state) for path, state in work])
     feed = threading.Lock()
@@ -150,7 +152,7 @@ def embed_files(
     for thread in threads:
         thread.start()
     try:
-        yield from _encode(items, len(threads), model)
+        yield from _encode(items, len(threads), model, precision)
     finally:
         quit_.set()
         for thread in threads:
@@ -217,14 +219,17 @@ def _failure(path: Path, job: _Job, error: Exception) -> Failed:
 
 
 def _encode(
-    items: queue.Queue[_Item | None], producers: int, model: Embedder
+    items: queue.Queue[_Item | None],
+    producers: int,
+    model: Embedder,
+    precision: type[np.floating[Any]],
 ) -> Generator[Outcome]:
     """Embed windows in batches and put each file's together, until all producers are done."""
     batch: list[tuple[_Job, tuple[float, float, np.ndarray]]] = []
     finished: list[tuple[_Job, ClipRecord]] = []
 
     def flush() -> list[Outcome]:
-        _embed_batch(model, batch)
+        _embed_batch(model, batch, precision)
         batch.clear()
         outcomes = [_assemble(job, record) for job, record in finished]
         finished.clear()
@@ -252,7 +257,9 @@ def _encode(
 
 
 def _embed_batch(
-    model: Embedder, batch: list[tuple[_Job, tuple[float, float, np.ndarray]]]
+    model: Embedder,
+    batch: list[tuple[_Job, tuple[float, float, np.ndarray]]],
+    precision: type[np.floating[Any]],
 ) -> None:
     """Embed a batch; when it fails, window by window, so that one file's fault stays its own."""
     if not batch:
@@ -269,7 +276,7 @@ def _embed_batch(
                 vectors.append(np.zeros(model.dim, np.float32))
     for (job, (start, end, _)), vector in zip(batch, vectors, strict=True):
         job.spans.append((start, end))
-        job.vectors.append(np.asarray(vector, np.float16))
+        job.vectors.append(np.asarray(vector, precision))
 
 
 def _assemble(job: _Job, record: ClipRecord) -> Outcome:

@@ -33,7 +33,10 @@ def _openvino_core() -> Any:
 
 
 def num_cores() -> int:
-    """The cores that this process may use."""
+    """The cores that this process may use; WAVTEXT_THREADS sets fewer, or more."""
+    wanted = os.environ.get("WAVTEXT_THREADS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 

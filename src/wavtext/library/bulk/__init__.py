@@ -1,0 +1,1 @@
+"""Beyond one machine: sounds anywhere -> Parquet files of embeddings, by one machine or many."""
