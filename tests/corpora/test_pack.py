@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,16 @@ import soundfile
 from wavtext.audio.log_mel import LogMelConfig, log_mel
 from wavtext.corpora.inspection import CACHE_NAME, inspect_files
 from wavtext.corpora.manifest import Clip, read_manifest
-from wavtext.corpora.pack import PackOptions, pack, read_packed, unpack
+from wavtext.corpora.pack import PackOptions, pack
+from wavtext.corpora.packed import (
+    is_pack,
+    pack_digest,
+    pack_options,
+    read_packed,
+    read_packed_clips,
+    unpack,
+)
+from wavtext.corpora.shards import ShardStore
 from wavtext.errors import ManifestError, WavtextError
 
 FRONT_END = LogMelConfig(sample_rate=16_000, n_mels=32, f_max=8_000.0)
@@ -89,8 +99,42 @@ def test_packing_leaves_what_check_would_find_out(
 
 
 def test_a_pack_can_be_kept_in_object_storage(clips: list[Clip]) -> None:
-    pack(clips[:2], "memory://bucket/pack", options=OPTIONS, workers=1)
-    assert [packed.clip.clip_id for packed in read_packed("memory://bucket/pack")] == ["c0", "c1"]
+    url = "memory://bucket/pack"
+    pack(clips[:2], url, options=OPTIONS, workers=1)
+    assert [packed.clip.clip_id for packed in read_packed(url)] == ["c0", "c1"]
+    assert is_pack(url)
+    assert pack_options(url) == OPTIONS
+
+
+def test_clips_are_listed_without_their_sounds_and_some_without_the_others(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = str(tmp_path / "pack")
+    pack(clips, url, options=OPTIONS, workers=1)
+    whole = [packed.clip for packed in read_packed(url)]
+    assert [replace(clip, path=Path()) for clip in read_packed_clips(url)] == [
+        replace(clip, path=Path()) for clip in whole
+    ]
+    fetched: list[str] = []
+    read_rows = ShardStore.read_rows
+
+    def watched(store: ShardStore, name: str, columns: tuple[str, ...] | None = None) -> object:
+        if columns is None:
+            fetched.append(name)
+        return read_rows(store, name, columns)
+
+    monkeypatch.setattr(ShardStore, "read_rows", watched)
+    assert [packed.clip.clip_id for packed in read_packed(url, only={"c4"})] == ["c4"]
+    assert len(fetched) == 1  # of three shards
+
+
+def test_a_pack_is_known_by_its_content(clips: list[Clip], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        pack(clips, str(tmp_path / name), options=OPTIONS, workers=1)
+    assert pack_digest(str(tmp_path / "one")) == pack_digest(str(tmp_path / "two"))
+    pack(clips[1:], str(tmp_path / "two"), options=OPTIONS, workers=1)
+    assert pack_digest(str(tmp_path / "one")) != pack_digest(str(tmp_path / "two"))
+    assert not is_pack(tmp_path)
 
 
 def test_a_pack_can_be_unpacked_into_files_and_a_manifest(

@@ -231,7 +231,7 @@ def pack(
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder to fill.")
 def unpack(url: str, out: Path) -> None:
     """Write a pack's clips as FLAC files with a manifest."""
-    from wavtext.corpora.pack import unpack as unpack_clips
+    from wavtext.corpora.packed import unpack as unpack_clips
 
     count = unpack_clips(url, out)
     click.echo(f"{count} clips: {out / 'manifest.jsonl'}")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     "--data",
     "manifest",
     required=True,
-    type=click.Path(path_type=Path),
-    help="The manifest to train on.",
+    metavar="DATA",
+    help="The manifest to train on, or a pack: its folder, or a URL such as s3://...",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The run's folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--no-export", is_flag=True, help="Leave out the model folder RUN/model.")
 def train(
     config: Path,
-    manifest: Path,
+    manifest: str,
     out: Path,
     resume: bool,
     dry_run: bool,

@@ -1,4 +1,4 @@
-"""A manifest -> Parquet shards of resampled audio and log-mels, and back.
+"""A manifest -> Parquet shards of resampled audio and log-mels.  `packed` reads them.
 
 Training reads the shards from disk or from object storage (fsspec); Hugging Face `datasets` reads
 them too: `audio` is its Audio feature. Each clip is decoded once, and checked in the same pass. A
@@ -15,7 +15,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,11 @@ from jaxtyping import Float
 
 from wavtext.audio.decode import load_audio, probe
 from wavtext.audio.log_mel import LogMelConfig, log_mel
-from wavtext.audio.waveform import SILENCE, Waveform, peak
+from wavtext.audio.waveform import SILENCE, peak
 from wavtext.corpora.apt import file_checksum
 from wavtext.corpora.fingerprint import MAX_DURATION, SAMPLE_RATE, fingerprint
 from wavtext.corpora.inspection import Inspection, Memory
-from wavtext.corpora.manifest import Clip, write_manifest
+from wavtext.corpora.manifest import Clip
 from wavtext.corpora.parallel import default_workers, map_parallel
 from wavtext.corpora.shards import ShardStore
 from wavtext.errors import AudioError, EmptyAudioError, ManifestError
@@ -64,15 +64,6 @@ class PackSummary:
     duration: float  # s
     cut: int  # clips longer than max_duration
     rejected: dict[str, int]  # reason -> clips
-
-
-@dataclass(frozen=True, slots=True)
-class PackedClip:
-    """One clip out of a shard."""
-
-    clip: Clip  # its path is the name it had
-    waveform: Waveform
-    log_mel: Float[np.ndarray, "frames mels"] | None  # float16 dB
 
 
 def pack(
@@ -193,35 +184,6 @@ def to_flac(samples: Float[np.ndarray, " samples"], sample_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def read_packed(url: str) -> Iterator[PackedClip]:
-    """The clips of a pack in order, a few at a time in memory.
-
-    Raises:
-        ManifestError: There is no pack, or a shard is damaged.
-    """
-    store = ShardStore(url)
-    content = store.read_index()
-    settings = content["settings"].get("log_mel")
-    mels = settings["n_mels"] if settings else 0
-    for shard in content["shards"]:
-        for row in store.read_rows(shard["name"]):
-            yield _unpack_row(row, mels)
-
-
-def unpack(url: str, folder: Path) -> int:
-    """Write a pack's clips as FLAC files and a manifest; returns how many."""
-
-    def clips() -> Iterator[Clip]:
-        for number, packed in enumerate(read_packed(url)):
-            path = folder / "audio" / f"{number:06d}.flac"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            rate = packed.waveform.sample_rate
-            path.write_bytes(to_flac(packed.waveform.samples, rate))
-            yield replace(packed.clip, path=path, checksum=file_checksum(path))
-
-    return write_manifest(folder / "manifest.jsonl", clips())
-
-
 def _write_shard(
     store: ShardStore,
     name: str,
@@ -274,24 +236,3 @@ def _content_hash(clips: Sequence[Clip], options: PackOptions) -> str:
         )
     text = json.dumps([_settings(options), stamps])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _unpack_row(row: dict[str, Any], mels: int) -> PackedClip:
-    samples, rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="float32")
-    clip = Clip(
-        clip_id=row["clip_id"],
-        path=Path(row["audio"]["path"] or row["clip_id"]),
-        captions=tuple(row["captions"]),
-        split=row["split"],
-        group=row["group"],
-        source=row["source"],
-        license=row["license"],
-        credit=row["credit"],
-        duration=row["duration"],
-        sample_rate=rate,
-        checksum=row["checksum"],
-        columns=json.loads(row["columns"]),
-    )
-    packed = row["log_mel"]
-    image = np.frombuffer(packed, "<f2").reshape(-1, mels) if packed else None
-    return PackedClip(clip, Waveform(samples, rate), image)

@@ -1,13 +1,18 @@
 """Parquet shards at any place fsspec knows.  Rows <-> shards, each written whole or not at all."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, cast
 
 from wavtext.errors import ManifestError, MissingExtraError
 
 INDEX = "pack.json"
+# Of a row, what makes a clip: everything but sound and log-mel.
+CLIP_COLUMNS = (
+    "clip_id", "captions", "split", "group", "source", "license", "credit", "checksum", "columns",
+    "duration", "sample_rate",
+)  # fmt: skip
 _ROWS = 32  # in a row group: what is in memory at a time
 
 
@@ -110,14 +115,18 @@ class ShardStore:
         except ValueError as error:
             raise ManifestError(f"{self.url}/{INDEX}: damaged: {error}.") from error
 
-    def read_rows(self, name: str) -> Iterator[dict[str, Any]]:
-        """The rows of a shard, a row group at a time."""
+    def read_rows(
+        self, name: str, columns: Sequence[str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of a shard, a row group at a time; with `columns`, only those are fetched."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
             with self._system.open(f"{self._root}/{name}", "rb") as file:
-                for batch in pq.ParquetFile(file).iter_batches(_ROWS):
+                for batch in pq.ParquetFile(file).iter_batches(
+                    _ROWS, columns=columns and list(columns)
+                ):
                     yield from batch.to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise ManifestError(f"{self.url}/{name}: damaged or missing: {error}.") from error

@@ -72,7 +72,7 @@ class LogMelCache:
                 except OSError as error:
                     failures.append(Failure(path, error.strerror or str(error)))
                     continue
-                target = self.folder / digest[:2] / f"{digest}.npy"
+                target = self.file_of(digest)
                 if target.is_file():
                     ready[path] = target
                 else:
@@ -87,6 +87,10 @@ class LogMelCache:
             if progress:
                 progress(done, done + len(todo))
         return ready, failures
+
+    def file_of(self, digest: str) -> Path:
+        """Where the log-mel of a sound with this SHA-256 (hex) is, or would be."""
+        return self.folder / digest[:2] / f"{digest}.npy"
 
     def _make_all(
         self, todo: Sequence[tuple[Path, Path]], workers: int
@@ -128,6 +132,15 @@ def read_log_mel(path: Path) -> Float[np.ndarray, "frames mels"]:
     return np.load(path, mmap_mode="r")
 
 
+def write_log_mel(path: Path, spectrogram: Float[np.ndarray, "frames mels"]) -> None:
+    """Write a log-mel as float16, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.save(file, spectrogram.astype(np.float16))
+    partial.replace(path)
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, in hex."""
     digest = hashlib.sha256()
@@ -147,12 +160,7 @@ def _make(job: tuple[Path, Path, LogMelConfig]) -> tuple[Path, Path, str]:
     path, target, config = job
     try:
         samples = load_audio(path, config.sample_rate).samples
-        spectrogram = log_mel(samples, config).astype(np.float16)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        with partial.open("wb") as file:
-            np.save(file, spectrogram)
-        partial.replace(target)
+        write_log_mel(target, log_mel(samples, config))
     except AudioError as error:
         return path, target, str(error)
     except OSError as error:

@@ -66,7 +66,7 @@ class Trained:
 
 def train(
     config: TrainConfig,
-    manifest: Path,
+    manifest: Path | str,
     out: Path,
     *,
     resume: bool = False,
@@ -75,11 +75,11 @@ def train(
     checkpoint_steps: int | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Trained:
-    """Train a model from a manifest.
+    """Train a model from a manifest or a pack.
 
     Args:
         config: The settings.
-        manifest: Clips with captions; splits train and validation.
+        manifest: Clips with captions; splits train and validation. Or a pack: its folder or URL.
         out: The run's folder.
         resume: Go on with the run that is in `out`.
         cache: Where log-mels are kept; by default in the user's cache.

@@ -48,7 +48,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(config: TrainConfig, manifest: Path, *, device: str | None = None) -> Plan:
+def plan(config: TrainConfig, manifest: Path | str, *, device: str | None = None) -> Plan:
     """Check what can be checked without decoding a sound; measure the memory of one pair.
 
     Raises:

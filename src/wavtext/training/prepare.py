@@ -10,12 +10,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from wavtext.corpora.exclusions import read_usable_clips
 from wavtext.corpora.manifest import Clip
+from wavtext.corpora.packed import is_pack
 from wavtext.errors import ConfigError, ManifestError
 from wavtext.training.cache import Failure, LogMelCache
 from wavtext.training.config import TrainConfig
 from wavtext.training.data import Pairs, make_pairs, split_clips
+from wavtext.training.packs import fetch_log_mels, read_training_clips
 
 # the first process decodes all sounds and validates while the others wait at a collective, which
 # by default they do for ten minutes; torchrun ends them all when one of them dies
@@ -35,16 +36,17 @@ class Splits:
         return [caption for clip in self.training for caption in clip.captions]
 
 
-def read_splits(config: TrainConfig, manifest: Path) -> Splits:
-    """The clips, checked as far as that takes seconds: no sound is decoded.
+def read_splits(config: TrainConfig, manifest: Path | str) -> Splits:
+    """The clips of a manifest or a pack, checked as far as takes seconds: no sound is decoded.
 
     Raises:
         ManifestError: A caption is empty, or a file is missing.
     """
-    training, held_out = split_clips(read_usable_clips(manifest))
+    training, held_out = split_clips(read_training_clips(manifest))
     if config.validation_clips is not None:
         held_out = _sample(held_out, config.validation_clips, config.seed)
-    missing = [clip for clip in (*training, *held_out) if not clip.path.is_file()]
+    files = () if is_pack(manifest) else (*training, *held_out)
+    missing = [clip for clip in files if not clip.path.is_file()]
     if missing:
         names = ", ".join(str(clip.path) for clip in missing[:3])
         more = ", ..." if len(missing) > 3 else ""
@@ -57,7 +59,7 @@ def read_splits(config: TrainConfig, manifest: Path) -> Splits:
 
 
 def load_pairs(
-    config: TrainConfig, manifest: Path, splits: Splits, cache_folder: Path, *, rank: int = 0
+    config: TrainConfig, manifest: Path | str, splits: Splits, cache_folder: Path, *, rank: int = 0
 ) -> tuple[Pairs, Pairs]:
     """Training and validation pairs, their log-mels on disk.
 
@@ -67,8 +69,11 @@ def load_pairs(
     cache = LogMelCache(cache_folder, config.front_end)
     if rank and dist.is_initialized():
         dist.barrier()  # the first process computes, the others find
-    paths = [clip.path for clip in (*splits.training, *splits.held_out)]
-    ready, failures = cache.prepare(paths, workers=config.workers)
+    clips = [*splits.training, *splits.held_out]
+    if is_pack(manifest):
+        ready, failures = fetch_log_mels(str(manifest), clips, cache)
+    else:
+        ready, failures = cache.prepare([clip.path for clip in clips], workers=config.workers)
     if not rank and dist.is_initialized():
         dist.barrier()
     if len(failures) > config.max_unreadable:
@@ -106,7 +111,7 @@ def _sample(clips: list[Clip], count: int, seed: int) -> list[Clip]:
     return [clips[i] for i in sorted(chosen)]
 
 
-def _describe_failures(manifest: Path, failures: list[Failure]) -> str:
+def _describe_failures(manifest: Path | str, failures: list[Failure]) -> str:
     shown = "; ".join(f"{failure.path}: {failure.reason}" for failure in failures[:3])
     more = "; ..." if len(failures) > 3 else ""
     return f"{manifest}: {len(failures)} sounds cannot be used: {shown}{more}"

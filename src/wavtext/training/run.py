@@ -24,8 +24,8 @@ import torch
 from wavtext import __version__
 from wavtext.config import dumps_toml, load_config, save_config, to_dict
 from wavtext.errors import TrainingError
-from wavtext.training.cache import file_digest
 from wavtext.training.config import TrainConfig
+from wavtext.training.packs import data_digest
 
 
 class RunFolder:
@@ -34,7 +34,7 @@ class RunFolder:
     Args:
         path: The folder.
         config: The run's settings.
-        manifest: The manifest it trains on.
+        manifest: The manifest or pack it trains on.
         resume: Whether to go on with the run that is there.
         writes: Whether this process writes.
 
@@ -44,13 +44,19 @@ class RunFolder:
     """
 
     def __init__(
-        self, path: Path, config: TrainConfig, manifest: Path, *, resume: bool, writes: bool
+        self,
+        path: Path,
+        config: TrainConfig,
+        manifest: Path | str,
+        *,
+        resume: bool,
+        writes: bool,
     ) -> None:
         self.path, self.writes = Path(path), writes
         self.last, self.best = self.path / "last.pt", self.path / "best.pt"
         self.metrics = self.path / "metrics.jsonl"
         self.config, self.manifest, self.resume = config, manifest, resume
-        self.manifest_hash = file_digest(manifest)
+        self.manifest_hash = data_digest(manifest)
         if resume:
             self._check_same(config, self.manifest_hash)
         elif (self.path / "config.toml").exists() and writes:
