@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "duplicates": ("wavtext.cli.library:duplicates", "Find sounds that sound the same."),
     "library": ("wavtext.cli.library:library", "Look after a library: stats, check, repair."),
     "export": ("wavtext.cli.library:export", "Write a library's embeddings to a file."),
+    "embed": ("wavtext.cli.embed:embed", "Embed sounds into Parquet files, on many machines."),
     "serve": ("wavtext.cli.serve:serve", "Search in a browser, and over HTTP."),
     "describe": ("wavtext.cli.describe:describe", "Find the captions that fit a sound."),
     "classify": ("wavtext.cli.classify:classify", "Say which of a few names fits a sound."),
