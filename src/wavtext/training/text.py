@@ -5,7 +5,8 @@ Any text encoder of transformers, by name or local folder: RoBERTa in Deshmukh e
 there, or the mean of the states.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -126,11 +127,12 @@ def load_text_encoder(name: str, pooling: Pooling) -> tuple[TextEncoder, Tokeniz
 
     options: dict[str, Any] = {} if pooling == "pooler" else {"add_pooling_layer": False}
     try:
-        try:
-            model = AutoModel.from_pretrained(name, use_safetensors=True, **options)
-        except TypeError:  # an architecture without a pooler
-            model = AutoModel.from_pretrained(name, use_safetensors=True)
-        fast = AutoTokenizer.from_pretrained(name)
+        with _quiet():
+            try:
+                model = AutoModel.from_pretrained(name, use_safetensors=True, **options)
+            except TypeError:  # an architecture without a pooler
+                model = AutoModel.from_pretrained(name, use_safetensors=True)
+            fast = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"The text encoder '{name}' cannot be loaded: {str(error).splitlines()[0]}",
@@ -141,6 +143,22 @@ def load_text_encoder(name: str, pooling: Pooling) -> tuple[TextEncoder, Tokeniz
         model = model.get_encoder()
     pad_id = model.config.pad_token_id
     return TextEncoder(model, pooling), fast.backend_tokenizer, 0 if pad_id is None else int(pad_id)
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without transformers' progress bars and its report of a pooler that nobody asked for."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
