@@ -6,7 +6,7 @@ DEMO := .venv-demo
 DEV := .venv
 SEARCHES := "a dog barking" "an owl" "a drum" "a goat" "a guitar"
 
-.PHONY: help demo test check format docs bench clean
+.PHONY: help demo test check bench reference format docs clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,12 @@ check: $(DEV)/installed ## format, lint, types, layers, documentation
 	$(DEV)/bin/pyright src
 	$(DEV)/bin/lint-imports
 	$(DEV)/bin/mkdocs build --strict --quiet --site-dir build/site
+
+bench: $(DEV)/installed ## run every benchmark; hours of a quiet machine
+	$(DEV)/bin/python benchmarks/all.py
+
+reference: $(DEV)/installed ## make the reference pages from the code
+	$(DEV)/bin/python scripts/reference.py
 
 format: $(DEV)/installed ## put the code into shape
 	$(DEV)/bin/ruff format src tests benchmarks scripts experiments
