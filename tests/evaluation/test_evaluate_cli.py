@@ -106,6 +106,12 @@ def test_labels_and_damages_join_the_report(run, tone_clips, tmp_path):
     assert model["zero_shot"]["accuracy"]["estimate"] == 1.0
     assert (model["audio_to_audio"]["queries"], model["audio_to_audio"]["excluded"]) == (2, 11)
     assert model["robustness"]["gain -20 dB"]["cosine"] == pytest.approx(1, abs=1e-3)
+    unlike = [replace(clip, columns={"kind": clip.captions[0]}) for clip in tone_clips]
+    write_manifest(tmp_path / "unlike.jsonl", unlike)
+    assert "of its own" in run("sharp", tmp_path / "unlike.jsonl", "--labels", "kind").output
+    model = json.loads((run.folder / "report.json").read_text())["models"][0]
+    assert model["zero_shot"]["accuracy"]["estimate"] == 1.0
+    assert "audio_to_audio" not in model
     with pytest.raises(EvaluationError, match="no 'colour'"):
         run("sharp", tmp_path / "labelled.jsonl", "--labels", "colour")
 

@@ -1,10 +1,15 @@
 """A transformers CLAP folder, evaluated without its randomness."""
 
+import json
+
 import numpy as np
 import pytest
+import soundfile
+from click.testing import CliRunner
 
 from wavtext.audio.waveform import Waveform
-from wavtext.cli.evaluate import open_encoder
+from wavtext.cli.evaluate import evaluate, open_encoder
+from wavtext.corpora.manifest import Clip, write_manifest
 from wavtext.errors import EmptyAudioError, ModelError
 
 
@@ -99,3 +104,19 @@ def test_silence_pickles_and_other_models_are_refused(folder, tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80")
     with pytest.raises(ModelError, match="pickle"):
         open_encoder(str(tmp_path))
+
+
+def test_a_transformers_folder_is_scored_by_the_same_command(folder, tmp_path):
+    clips = []
+    for number in range(4):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, sound(0.5, seed=number).samples, 48_000)
+        clips.append(Clip(f"{number}", path, (("a dog", "rain", "a", "dog")[number],)))
+    write_manifest(tmp_path / "four.jsonl", clips)
+    arguments = [folder, tmp_path / "four.jsonl", "--out", tmp_path / "report", "--no-plots"]
+    arguments += ["--cache", tmp_path / "cache.sqlite", "--resamples", 20]
+    result = CliRunner().invoke(evaluate, [str(each) for each in arguments])
+    assert result.exit_code == 0, result.output
+    model = json.loads((tmp_path / "report" / "report.json").read_text())["models"][0]
+    assert (model["name"], model["identity"]) == ("tiny-clap", open_encoder(str(folder)).identity)
+    assert model["text_to_audio"]["metrics"]["R@5"]["estimate"] == 1

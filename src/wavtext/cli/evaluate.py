@@ -211,6 +211,9 @@ def _by_label(
     labels = [clip.columns[column] for clip in clips]
     groups = [clip.group or clip.clip_id for clip in clips]
     names = sorted(set(labels))
+    alone = len(names) == len(labels)
+    if alone:
+        click.echo(f"Each clip has a '{column}' of its own: nothing to find by it.", err=True)
     zero_shot: dict[str, Any] = {}
     neighbours: dict[str, Any] = {}
     for encoder, evaluation in zip(encoders, evaluations, strict=True):
@@ -218,6 +221,8 @@ def _by_label(
         zero_shot[evaluation.name] = classify(
             evaluation.audio, classes, labels, names, groups=groups, seed=seed
         )
+        if alone:
+            continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExcludedQueriesWarning)  # the report counts them
             found = audio_to_audio(evaluation.audio, labels, no_relevant="exclude")

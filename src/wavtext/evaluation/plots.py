@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LABELS = {"text_to_audio": "text to audio", "audio_to_text": "audio to text"}
+_POOL_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 _MATRIX = 150  # clips shown of the similarity matrix
 
 
@@ -59,7 +60,7 @@ def _recall(evaluations: Sequence[Evaluation]) -> "Figure":
             axes.plot(
                 k, recall, style, color=f"C{number}", label=f"{evaluation.name}, {_LABELS[name]}"
             )
-    axes.set_xscale("log")
+    _log(axes)
     axes.set_ylim(0, 1.02)
     axes.legend(fontsize=8)
     return figure
@@ -76,7 +77,7 @@ def _histogram(evaluations: Sequence[Evaluation]) -> "Figure":
             alpha=0.6,
             label=evaluation.name,
         )
-    axes.set_xscale("log")
+    _log(axes)
     axes.legend(fontsize=8)
     return figure
 
@@ -95,7 +96,9 @@ def _pool(evaluations: Sequence[Evaluation], clips: int) -> "Figure":
                 marker=".",
                 label=f"{evaluation.name}, {metric}",
             )
-    axes.set_xscale("log")
+    _log(axes)
+    smallest = min(evaluations[0].text_to_audio.pool_matched["R@1"])
+    axes.set_xticks([size for size in _POOL_TICKS if smallest <= size <= clips] or [clips])
     axes.legend(fontsize=8)
     return figure
 
@@ -107,6 +110,15 @@ def _matrix(task: Task, evaluation: Evaluation, shown: int) -> "Figure":
     figure.colorbar(axes.imshow(score, cmap="viridis", interpolation="nearest"), ax=axes)
     axes.grid(visible=False)
     return figure
+
+
+def _log(axes: Any) -> None:
+    """A logarithmic axis that says 1, 10, 100."""
+    from matplotlib.ticker import FuncFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter("")
 
 
 def _figure(x: str, y: str) -> tuple["Figure", Any]:
