@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from split import near_duplicates, signature, split_of
+from split import licence_of, near_duplicates, signature, split_of
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
             np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("mel", "scores", "middles")
         )
         for clip in json.loads((folder / "clips.json").read_text()):
-            clip["split"] = split_of(clip)
+            clip["split"], clip["license"] = split_of(clip), licence_of(clip)
             (a, n), (b, m) = clip["frames"], clip["patches"]
             part = np.asarray(mel[a : a + n])
             if part.max() < 40:  # nothing above -78 dB: silence
