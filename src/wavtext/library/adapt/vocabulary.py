@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from wavtext.corpora.names import parse_ucs_name, words_of_name
+from wavtext.corpora.names import words_of_name
+from wavtext.corpora.ucs import parse_ucs_name
 from wavtext.library.notes import Notes
 from wavtext.library.search import content_words
 
