@@ -1,76 +1,107 @@
 """Speed, recall, memory and disk of search at 10k, 100k and 1M windows, peers in the same run.
 
-    python benchmarks/search.py [--sizes 10000 100000] [--library DIR --queries FILE] [--threads 1]
+    python benchmarks/search.py [--library DIR --texts FILE] [--sizes 10000 100000]
+        [--only wavtext "NumPy, exact"] [--work DIR] [--out benchmarks/results/search.json]
 
 A million real windows do not exist here. With --library, the embeddings of an indexed folder are
 resampled with noise (a window, plus 0.35 of its length in a random direction of the covariance of
-all), and --queries (one text a line) are embedded by its model: real queries, multiplied sounds.
-Without, both are synthetic: clustered directions, and queries shifted off their mean. Times are CPU
-time of this process (the machine may be shared); recall is of the exact top 10 by NumPy in float32.
+all), and --texts (one a line) are embedded by its model: real queries, multiplied sounds. Without,
+both are synthetic: clustered directions, and queries shifted off their mean. Every contender is
+built once, then opened and asked in a process of its own, whose times and memory are shown: CPU
+milliseconds of one thread (the machine may be shared), wall time beside them; memory is what the
+process holds after the queries, the mapped files it touched included. Recall is of the exact top 10
+by NumPy in float32. Clips have one window each, which costs the library the most.
 """
 
 import argparse
+import json
 import os
 import platform
-import resource
+import re
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from machine import machine
+from search_ours import OURS
+from search_peers import PEERS, TOP
 
-from wavtext.library import quantised
-from wavtext.library.exact import Index
-from wavtext.library.matrix import Matrix
-from wavtext.library.quantised import QuantisedIndex, build_codes, codes_folder, open_codes
-from wavtext.library.records import SPAN_TYPE, VECTOR_TYPE, ClipRecord
-from wavtext.library.rows import put_embeddings, put_record
-from wavtext.library.store import Store
+CONTENDERS = {**PEERS, **OURS}
+SLOW = 40  # queries of a contender that takes over 50 ms for one
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--library", type=Path)
-    parser.add_argument("--queries", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument(
-        "--peers", action="store_true", help="LanceDB, sqlite-vec, hnswlib, usearch"
-    )
+    parser.add_argument("--dim", type=int, default=384, help="of synthetic windows")
+    parser.add_argument("--library", type=Path, help="an indexed folder")
+    parser.add_argument("--texts", type=Path, help="queries, one a line")
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--work", type=Path, help="keep windows and built indexes here")
+    parser.add_argument("--out", type=Path, help="add the rows to this file")
+    parser.add_argument("--build-only", action="store_true")
+    parser.add_argument("--stage", choices=("build", "ask"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    import faiss
+    if arguments.stage:
+        stage(arguments)
+        return
+    print(json.dumps(machine()))
+    with tempfile.TemporaryDirectory() as temporary:
+        for size in arguments.sizes:
+            place = (arguments.work or Path(temporary)) / str(size)
+            if not (place / "exact.npy").exists():
+                prepare(size, place, arguments)
+            dim = np.load(place / "vectors.npy", mmap_mode="r").shape[1]
+            print(f"\n{size:,} windows x {dim}")
+            for name in arguments.only:
+                row = compare(name, place, build_only=arguments.build_only)
+                if row is not None:
+                    show(name, row)
+                    if arguments.out:
+                        keep(arguments.out, {"size": size, "dim": dim, "name": name, **row})
 
-    faiss.omp_set_num_threads(arguments.threads)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
-    print(f"commit {commit}, {platform.machine()}, {os.cpu_count()} cores, numpy {np.__version__}")
-    for size in arguments.sizes:
-        vectors, queries = data(size, arguments)
-        print(f"\n{size:,} windows x {vectors.shape[1]}, {len(queries)} queries")
-        measure(vectors, queries, peers=arguments.peers)
+
+def prepare(size: int, place: Path, arguments: argparse.Namespace) -> None:
+    """Write windows, queries and the exact answers."""
+    place.mkdir(parents=True, exist_ok=True)
+    vectors, queries, names, texts = data(size, arguments)
+    np.save(place / "vectors.npy", vectors)
+    np.save(place / "queries.npy", queries)
+    (place / "names.json").write_text(json.dumps(names))
+    (place / "texts.json").write_text(json.dumps(texts))
+    exact = [
+        np.argpartition(-(queries[i : i + 10] @ vectors.T), TOP, axis=1)[:, :TOP]
+        for i in range(0, len(queries), 10)
+    ]
+    np.save(place / "exact.npy", np.concatenate(exact))
 
 
-def data(size: int, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+def data(size: int, arguments: argparse.Namespace):
     """(windows, dim) and (queries, dim), of length 1; the windows rounded to float16."""
     generator = np.random.default_rng(0)
     if arguments.library:
         from wavtext.library.library import SoundLibrary
 
+        texts = [text for text in arguments.texts.read_text().splitlines() if text.strip()][:200]
         with SoundLibrary.open(arguments.library) as library:
-            real = library._reader.matrix().vectors
-            texts = arguments.queries.read_text().splitlines()
-            queries = library.model.embed_text([text for text in texts if text.strip()][:200])
+            matrix = library._reader.matrix().compacted()
+            paths = {clip.clip_id: clip.path.stem for clip in library.clips()}
+            queries = library.model.embed_text(texts)
+        real = matrix.vectors
+        names = [paths[each] for each in np.repeat(matrix.clip_ids, np.diff(matrix.offsets))]
         centred = real - real.mean(axis=0)
         root = np.linalg.cholesky(np.cov(centred.T) + 1e-6 * np.eye(real.shape[1])).T
         root = (0.35 * root / np.sqrt((root**2).sum())).astype(np.float32)
         vectors = np.empty((size, real.shape[1]), np.float32)
+        chosen = generator.integers(0, len(real), size)
         for begin in range(0, size, 50_000):
-            count = min(50_000, size - begin)
-            noise = generator.standard_normal((count, real.shape[1]), np.float32) @ root
-            vectors[begin : begin + count] = real[generator.integers(0, len(real), count)] + noise
+            some = chosen[begin : begin + 50_000]
+            noise = generator.standard_normal((len(some), real.shape[1]), np.float32) @ root
+            vectors[begin : begin + len(some)] = real[some] + noise
+        names = [names[each] for each in chosen]
     else:
         dim = arguments.dim
         spectrum = (1 / np.sqrt(1 + np.arange(dim))).astype(np.float32)
@@ -84,167 +115,111 @@ def data(size: int, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarr
             return (points * spectrum) @ rotation + centre.astype(np.float32)
 
         blocks = [draw(min(50_000, size), mean) for _ in range(-(-size // 50_000))]
-        vectors, queries = np.concatenate(blocks), draw(200, shift)
+        vectors, queries = np.concatenate(blocks)[:size], draw(200, shift)
+        names = [f"sound {i}" for i in range(size)]
+        texts = [f"query {i}" for i in range(len(queries))]
     queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
     for begin in range(0, size, 50_000):
         block = vectors[begin : begin + 50_000]
         block /= np.linalg.norm(block, axis=1, keepdims=True)
         block[:] = block.astype(np.float16)
-    return vectors[:size], queries.astype(np.float32)
+    return vectors, queries.astype(np.float32), names, texts
 
 
-def measure(vectors: np.ndarray, queries: np.ndarray, *, peers: bool) -> None:
-    import faiss
-
-    size, dim = vectors.shape
-    exact = np.concatenate(
-        [
-            np.argpartition(-(queries[i : i + 10] @ vectors.T), 10, axis=1)[:, :10]
-            for i in range(0, len(queries), 10)
-        ]
-    )
-
-    def row(name: str, search, note: str = "", repeat: int = 0) -> None:
-        times, hits = [], 0
-        chosen = range(len(queries) if not repeat else min(repeat, len(queries)))
-        search(queries[0])
-        for i in chosen:
-            began = time.process_time()
-            found = search(queries[i])
-            times.append((time.process_time() - began) * 1e3)
-            hits += len({*map(int, found)} & {*exact[i].tolist()})
-        p50, p99 = np.percentile(times, [50, 99])
-        recall = hits / (10 * len(times))
-        print(f"{name:28} p50 {p50:8.2f}  p99 {p99:8.2f} CPU-ms  recall@10 {recall:.3f}  {note}")
-
-    numpy_queries = 20 if size > 300_000 else 100
-    row("NumPy, exact", lambda q: np.argpartition(-(vectors @ q), 10)[:10], repeat=numpy_queries)
-    flat = faiss.IndexScalarQuantizer(
-        dim, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
-    )
-    flat.train(vectors[:50_000])
-    flat.add(vectors)
-    row("FAISS SQ8 scan", lambda q: flat.search(q[None], 10)[1][0], repeat=numpy_queries)
-    del flat
-    ours(vectors, row)
-    if peers:
-        others(vectors, row)
+def compare(name: str, place: Path, *, build_only: bool) -> dict | None:
+    """Build where that was not done before, then ask in a fresh process."""
+    row = {}
+    for step in ("build", "ask")[: 1 if build_only else 2]:
+        if step == "build" and (folder(name, place) / "built.json").exists():
+            continue
+        command = [sys.executable, __file__, "--stage", step, "--only", name, "--work", str(place)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        if done.returncode:
+            print(f"{name}: {step} failed: {done.stderr.strip().splitlines()[-1]}")
+            return None
+        if step == "ask":
+            row = json.loads(done.stdout.splitlines()[-1])
+    return row or None
 
 
-def ours(vectors: np.ndarray, row) -> None:
-    """The library as it is on disk; clips of one window, which is the costliest layout."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "library.sqlite", write=True)
-        model = store.ensure_model("bench", "bench", vectors.shape[1], "bench")
-        span = np.array([[0, 5]], SPAN_TYPE).tobytes()
-        with store.writing() as connection:
-            for i, vector in enumerate(vectors.astype(VECTOR_TYPE)):
-                record = ClipRecord(
-                    path=f"{i // 1000}/{i}.wav", size=1, mtime_ns=1,
-                    content=i.to_bytes(16, "big"), duration=5.0, sample_rate=44_100,
-                    channels=1, format="WAV",
-                )  # fmt: skip
-                clip_id = put_record(connection, record, i + 1)
-                put_embeddings(
-                    connection,
-                    clip_id,
-                    model.model_id,
-                    record.content,
-                    span,
-                    vector.tobytes(),
-                    i + 1,
-                )
-            connection.execute("UPDATE meta SET value = ? WHERE key = 'revision'", (len(vectors),))
+def folder(name: str, place: Path) -> Path:
+    return place / "-".join(re.findall(r"[a-z0-9]+", name.lower()))
+
+
+def stage(arguments: argparse.Namespace) -> None:
+    """In a process of its own: build, or open and ask."""
+    place, (name,) = arguments.work, arguments.only
+    contender, mine = CONTENDERS[name], folder(name, place)
+    if arguments.stage == "build":
+        mine.mkdir(exist_ok=True)
         began = time.process_time()
-        build_codes(store, model)
-        built = time.process_time() - began
-        store.close()
-        store = Store(Path(folder) / "library.sqlite")
-        began = time.perf_counter()
-        codes = open_codes(store, model)
-        opening = time.perf_counter() - began
-        assert codes is not None
-        tail = Matrix.load(store, model.model_id, model.dim, after=codes.revision)
-        index: Index = QuantisedIndex(store, codes, tail, [])
-        disk = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
-        derived = sum(f.stat().st_size for f in codes_folder(store.path).rglob("*") if f.is_file())
-        allowed = 3.3 * model.dim + 200
-        row(
-            "wavtext, quantised",
-            lambda q: index.best(q, 10, None)[0] - 1,
-            f"build {built:.0f} CPU-s, open {opening:.2f} s, {disk / len(vectors):.0f} B/window "
-            f"({derived / len(vectors):.0f} derived; bound {allowed:.0f})",
-        )
-        row("wavtext, pool of 200", lambda q: index.best(q, 200, None)[0][:10] - 1)
-        store.close()
+        contender.build(np.load(place / "vectors.npy", mmap_mode="r"), mine)
+        seconds = round(time.process_time() - began, 1)
+        (mine / "built.json").write_text(json.dumps(seconds))
+        return
+    queries, exact = np.load(place / "queries.npy"), np.load(place / "exact.npy")
+    before = resident()
+    began = time.perf_counter()
+    search = contender.open(mine)
+    opening = time.perf_counter() - began
+    cpu, wall, hits, asked = [], [], 0, 0
+    search(queries[0])
+    for query, expected in zip(queries, exact, strict=True):
+        began, began_cpu = time.perf_counter(), time.process_time()
+        found = search(query)
+        cpu.append((time.process_time() - began_cpu) * 1e3)
+        wall.append((time.perf_counter() - began) * 1e3)
+        hits += len({*map(int, found)} & {*expected.tolist()})
+        asked += 1
+        if asked >= SLOW and np.median(cpu) > 50:
+            break
+    parts = [each for each in mine.rglob("*") if each.is_file() and each.name != "built.json"]
+    row = {
+        "cpu_ms_p50": round(float(np.percentile(cpu, 50)), 2),
+        "cpu_ms_p99": round(float(np.percentile(cpu, 99)), 2),
+        "wall_ms_p50": round(float(np.percentile(wall, 50)), 2),
+        "wall_ms_p99": round(float(np.percentile(wall, 99)), 2),
+        "recall_at_10": round(hits / (TOP * asked), 4),
+        "queries": asked,
+        "open_s": round(opening, 3),
+        "memory_mb": round((resident() - before) / 1e6),
+        "disk_bytes_per_window": round(sum(each.stat().st_size for each in parts)
+                                       / len(np.load(place / "vectors.npy", mmap_mode="r"))),
+        "build_cpu_s": json.loads((mine / "built.json").read_text()),
+    }  # fmt: skip
+    print(json.dumps(row))
 
 
-def others(vectors: np.ndarray, row) -> None:
-    """Peers that happen to be installed: pip install lancedb sqlite-vec hnswlib usearch."""
+def resident() -> int:
+    """Bytes of this process in memory, mapped files included; 0 where the system does not say."""
     try:
-        import hnswlib
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
-        graph = hnswlib.Index("ip", vectors.shape[1])
-        graph.init_index(len(vectors), ef_construction=100, M=16)
-        graph.add_items(vectors, num_threads=1)
-        for ef in (50, 200):
-            graph.set_ef(ef)
-            row(f"hnswlib, ef {ef}", lambda q: graph.knn_query(q[None], 10, num_threads=1)[0][0])
-    except ImportError:
-        print("hnswlib: not installed")
-    try:
-        from usearch.index import Index as Usearch
 
-        usearch = Usearch(ndim=vectors.shape[1], metric="ip", dtype="f16")
-        usearch.add(np.arange(len(vectors)), vectors, threads=1)
-        row("usearch", lambda q: usearch.search(q, 10).keys)
-    except ImportError:
-        print("usearch: not installed")
-    try:
-        import sqlite3
+def show(name: str, row: dict) -> None:
+    print(
+        f"{name:24} p50 {row['cpu_ms_p50']:8.2f}  p99 {row['cpu_ms_p99']:8.2f} CPU-ms  "
+        f"recall@10 {row['recall_at_10']:.3f}  open {row['open_s']:6.2f} s  "
+        f"{row['memory_mb']:5} MB  {row['disk_bytes_per_window']:5} B/window  "
+        f"build {row['build_cpu_s']:.0f} CPU-s",
+        flush=True,
+    )
 
-        import sqlite_vec
 
-        connection = sqlite3.connect(":memory:")
-        connection.enable_load_extension(True)
-        sqlite_vec.load(connection)
-        connection.execute(
-            f"CREATE VIRTUAL TABLE v USING vec0(e float[{vectors.shape[1]}] distance_metric=cosine)"
-        )
-        rows = ((i, vector.tobytes()) for i, vector in enumerate(vectors))
-        connection.executemany("INSERT INTO v (rowid, e) VALUES (?, ?)", rows)
-        sql = "SELECT rowid FROM v WHERE e MATCH ? ORDER BY distance LIMIT 10"
-        row(
-            "sqlite-vec",
-            lambda q: [r[0] for r in connection.execute(sql, (q.tobytes(),))],
-            repeat=20,
-        )
-    except ImportError:
-        print("sqlite-vec: not installed")
-    try:
-        import lancedb
-        import pyarrow as pa
-
-        with tempfile.TemporaryDirectory() as folder:
-            values = pa.FixedSizeListArray.from_arrays(
-                pa.array(vectors.reshape(-1)), vectors.shape[1]
-            )
-            table = lancedb.connect(folder).create_table(
-                "v", pa.table({"id": pa.array(range(len(vectors))), "vector": values})
-            )
-            row(
-                "LanceDB flat",
-                lambda q: (
-                    table.search(q).distance_type("dot").limit(10).to_arrow()["id"].to_pylist()
-                ),
-                repeat=20,
-            )
-    except ImportError:
-        print("lancedb: not installed")
+def keep(out: Path, row: dict) -> None:
+    """Put a row into the file, in place of an older one of its size and name."""
+    rows = json.loads(out.read_text())["rows"] if out.exists() else []
+    rows = [each for each in rows if (each["size"], each["name"]) != (row["size"], row["name"])]
+    rows.append({**row, **machine(), "system": platform.platform()})
+    order = list(CONTENDERS)
+    rows.sort(key=lambda each: (each["size"], order.index(each["name"])))
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     main()
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB "
-          "(with the plain float32 matrix that the comparisons need)")  # fmt: skip
-    print(f"candidates {quantised.CANDIDATES}")

@@ -10,9 +10,9 @@ from sound_factory import Write
 from stub_model import StubModel
 
 from wavtext.library import quantised, reader, upkeep
+from wavtext.library.codes import build_codes, codes_folder, open_codes
 from wavtext.library.filters import Filters
 from wavtext.library.library import SoundLibrary
-from wavtext.library.quantised import build_codes, codes_folder, open_codes
 from wavtext.library.records import ClipRecord
 from wavtext.library.store import Store
 
@@ -143,10 +143,10 @@ def test_damaged_codes_are_not_used(store: Store, damage: str) -> None:
     place = codes_folder(store.path)
     (folder,) = [each for each in place.iterdir() if each.is_dir()]
     if damage == "missing":
-        (folder / "offsets.npy").unlink()
+        (folder / "counts.npy").unlink()
     elif damage == "truncated":
-        content = (folder / "vectors.i8").read_bytes()
-        (folder / "vectors.i8").write_bytes(content[:-100])
+        content = (folder / "vectors.u4").read_bytes()
+        (folder / "vectors.u4").write_bytes(content[:-100])
     elif damage == "garbage":
         content = bytearray((folder / "product.faiss").read_bytes())
         content[len(content) // 2] ^= 255
@@ -163,7 +163,7 @@ def test_damaged_codes_are_not_used(store: Store, damage: str) -> None:
 def test_a_damaged_vector_can_lose_a_result_but_not_change_its_score(store: Store) -> None:
     right = dict(found(SoundLibrary.open(store.path.parents[1], model=Fixed()), 1, limit=200))
     build_codes(store, store.active_model())
-    path = next(codes_folder(store.path).glob("*/vectors.i8"))
+    path = next(codes_folder(store.path).glob("*/vectors.u4"))
     content = bytearray(path.read_bytes())
     content[1000:9000] = b"\x7f" * 8000
     path.write_bytes(content)

@@ -92,9 +92,15 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
-        """One transaction: all of it is on disk when this ends, or none."""
+        """One transaction: all of it is on disk when this ends, or none.
+
+        Inside another, it is part of that one.
+        """
         with schema.translate_errors(self.path):
             connection = self.connection
+            if connection.in_transaction:
+                yield connection
+                return
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

@@ -1,4 +1,4 @@
-"""One indexing run: folder -> plan -> embeddings -> library, one transaction a file.
+"""One indexing run: folder -> plan -> embeddings -> library, one transaction a batch of files.
 
 Whatever ends the run (Ctrl-C, kill -9, a full disk), the files finished before stay; the next run
 goes on with the rest.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wavtext.audio.decode import AUDIO_SUFFIXES, probe
 from wavtext.errors import DamagedLibraryError, LibraryError, WavtextError
-from wavtext.library.pipeline import Embedded, Embedder, Failed, Known, Outcome, embed_files
+from wavtext.library.pipeline import Embedded, Embedder, Failed, Known, Outcome, embed_batches
 from wavtext.library.records import ClipRecord
 from wavtext.library.results import Failure, IndexProgress, IndexReport
 from wavtext.library.salvage import salvage
@@ -124,12 +124,12 @@ def index_folder(
 
     work = plan.work
     while work:
-        outcomes = embed_files(
+        batches = embed_batches(
             folder, work, model, lookup, workers=workers or os.cpu_count() or 1, stop=stop
         )
-        with contextlib.closing(outcomes):
-            for outcome in outcomes:
-                run.finish(outcome)
+        with contextlib.closing(batches):
+            for outcomes in batches:
+                run.finish(outcomes)
         work, run.again = run.again, []
     notes = [*notes, *update_notes(folder, store)]
     stopped = stop.is_set() and counts.done < len(plan.work)
@@ -174,27 +174,34 @@ class _Run:
     again: list[tuple[str, FileState]] = field(default_factory=list[tuple[str, FileState]])
     counts: _Counts = field(default_factory=_Counts)
 
-    def finish(self, outcome: Outcome) -> None:
-        """Write one file's outcome and report progress."""
-        counts = self.counts
-        if isinstance(outcome, Known) and not self._reuse(outcome):
-            self.again.append((outcome.path, outcome.state))
+    def finish(self, outcomes: Sequence[Outcome]) -> None:
+        """Write the outcomes of files in one transaction, then report progress for each."""
+        if not outcomes:
             return
-        counts.done += 1
+        with self.store.writing():
+            paths = [self._write(outcome) for outcome in outcomes]
+        for path, size in filter(None, paths):
+            self.counts.done += 1
+            self.counts.bytes_done += size
+            if self.progress is not None:
+                self.progress(self._progress(self.folder / path))
+
+    def _write(self, outcome: Outcome) -> tuple[str, int] | None:
+        """Path and size of the file whose outcome was written; None for one to be done again."""
+        counts = self.counts
         if isinstance(outcome, Embedded):
-            path, size = outcome.record.path, outcome.record.size
             self.store.put_clip(outcome.record, self.model_id, outcome.spans, outcome.vectors)
             counts.embedded += 1
             counts.audio_duration += outcome.record.duration
-        elif isinstance(outcome, Known):
-            path, size = outcome.path, outcome.state.size
+            return outcome.record.path, outcome.record.size
+        if isinstance(outcome, Failed):
+            self._fail(outcome)
+        elif self._reuse(outcome):
             counts.reused += 1
         else:
-            path, size = outcome.path, outcome.state.size
-            self._fail(outcome)
-        counts.bytes_done += size
-        if self.progress is not None:
-            self.progress(self._progress(self.folder / path))
+            self.again.append((outcome.path, outcome.state))
+            return None
+        return outcome.path, outcome.state.size
 
     def leave(self, present: set[str], failed: dict[str, tuple[int, int, bool, str]]) -> int:
         """Forget clips and failures whose file is gone; how many clips left."""

@@ -4,10 +4,12 @@ A ten-hour recording never lies in memory as a whole: its log-mels pass through 
 length, and only its embeddings add up.
 """
 
+import contextlib
 import hashlib
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,8 @@ from wavtext.library.records import ClipRecord
 from wavtext.library.scan import FileState
 
 BATCH = 32  # windows that the encoder takes at a time
+PATIENCE = 0.03  # seconds that it waits for a batch to fill
+TOGETHER = 256  # outcomes that need no encoder, handed on at a time
 QUEUE = 96  # windows that may wait: about 17 MB of 5 s log-mels
 
 
@@ -111,7 +115,26 @@ def embed_files(
     stop: threading.Event,
     precision: type[np.floating[Any]] = np.float16,
 ) -> Generator[Outcome]:
-    """Yield the outcome of each file as it is finished; files may overtake each other.
+    """Yield the outcome of each file as it is finished; see `embed_batches`."""
+    batches = embed_batches(
+        folder, work, model, lookup, workers=workers, stop=stop, precision=precision
+    )
+    with contextlib.closing(batches):
+        for outcomes in batches:
+            yield from outcomes
+
+
+def embed_batches(
+    folder: Path,
+    work: Sequence[tuple[str, FileState]],
+    model: Embedder,
+    lookup: Lookup,
+    *,
+    workers: int,
+    stop: threading.Event,
+    precision: type[np.floating[Any]] = np.float16,
+) -> Generator[list[Outcome]]:
+    """Yield the outcomes of files that are finished together; files may overtake each other.
 
     Args:
         folder: Where the files are.
@@ -223,37 +246,42 @@ def _encode(
     producers: int,
     model: Embedder,
     precision: type[np.floating[Any]],
-) -> Generator[Outcome]:
+) -> Generator[list[Outcome]]:
     """Embed windows in batches and put each file's together, until all producers are done."""
     batch: list[tuple[_Job, tuple[float, float, np.ndarray]]] = []
     finished: list[tuple[_Job, ClipRecord]] = []
+    ready: list[Outcome] = []
+    until = 0.0  # time.monotonic() when what is there is handed on
 
     def flush() -> list[Outcome]:
         _embed_batch(model, batch, precision)
-        batch.clear()
-        outcomes = [_assemble(job, record) for job, record in finished]
-        finished.clear()
+        outcomes = [*ready, *(_assemble(job, record) for job, record in finished)]
+        for each in (batch, finished, ready):
+            each.clear()
         return outcomes
 
     while producers or not items.empty():
+        waiting = bool(batch or finished or ready)
         try:
-            item = items.get(timeout=0.002 if batch or finished else 0.5)
+            item = items.get(timeout=max(until - time.monotonic(), 0.0) if waiting else 0.5)
         except queue.Empty:
-            yield from flush()
+            yield flush()
             continue
         if item is None:
             producers -= 1
             continue
+        if not waiting:
+            until = time.monotonic() + PATIENCE
         job, part = item
         if isinstance(part, tuple):
             batch.append((job, part))
-            if len(batch) >= BATCH:
-                yield from flush()
         elif isinstance(part, ClipRecord):
             finished.append((job, part))
         else:
-            yield part
-    yield from flush()
+            ready.append(part)
+        if len(batch) >= BATCH or len(ready) >= TOGETHER:
+            yield flush()
+    yield flush()
 
 
 def _embed_batch(

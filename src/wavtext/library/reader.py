@@ -12,16 +12,11 @@ from jaxtyping import Float32
 
 from wavtext.errors import LibraryError
 from wavtext.library.adapt.serving import Served, Serving
+from wavtext.library.codes import build_codes, codes_folder, open_codes
 from wavtext.library.exact import ExactIndex, Index
 from wavtext.library.lock import IndexLock
 from wavtext.library.matrix import Matrix
-from wavtext.library.quantised import (
-    EXACT_UP_TO,
-    QuantisedIndex,
-    build_codes,
-    codes_folder,
-    open_codes,
-)
+from wavtext.library.quantised import EXACT_UP_TO, QuantisedIndex
 from wavtext.library.records import VECTOR_TYPE, ModelRecord
 from wavtext.library.relevance import background_key
 from wavtext.library.store import Store

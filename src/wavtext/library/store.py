@@ -270,22 +270,24 @@ class Store(Notebook, Wordbook):
                 intact = embedding_crc(clip_id, identity, content, spans, vectors) == crc
                 yield EmbeddingRow(clip_id, revision, spans, vectors, intact)
 
-    def embeddings_of(self, clip_id: int, model_id: int) -> EmbeddingRow | None:
-        """The embeddings of one clip."""
+    def embeddings_of(self, clip_ids: Iterable[int], model_id: int) -> Iterator[EmbeddingRow]:
+        """The embeddings of given clips, those that are there, in any order."""
+        wanted = list(clip_ids)
         with self.reading() as connection:
-            row = connection.execute(
-                "SELECT revision, content, spans, vectors, crc FROM embeddings "
-                "WHERE model_id = ? AND clip_id = ?",
-                (model_id, clip_id),
-            ).fetchone()
             if model_id not in self._identities:
                 self._identities[model_id] = identity_of(connection, model_id)
-        if row is None:
-            return None
+            rows: list[Any] = []
+            for begin in range(0, len(wanted), 500):
+                some = wanted[begin : begin + 500]
+                rows += connection.execute(
+                    "SELECT clip_id, revision, content, spans, vectors, crc FROM embeddings "
+                    f"WHERE model_id = ? AND clip_id IN ({','.join('?' * len(some))})",
+                    (model_id, *some),
+                )
         identity = self._identities[model_id]
-        revision, content, spans, vectors, crc = row
-        intact = embedding_crc(clip_id, identity, content, spans, vectors) == crc
-        return EmbeddingRow(clip_id, revision, spans, vectors, intact)
+        for clip_id, revision, content, spans, vectors, crc in rows:
+            intact = embedding_crc(clip_id, identity, content, spans, vectors) == crc
+            yield EmbeddingRow(clip_id, revision, spans, vectors, intact)
 
     def count_windows(self, model_id: int, after: int = 0) -> int:
         """Windows of a model that were written after a revision."""

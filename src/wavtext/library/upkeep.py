@@ -8,15 +8,10 @@ import shutil
 from pathlib import Path
 
 from wavtext.errors import WavtextError
+from wavtext.library.codes import build_codes, codes_folder, open_codes
 from wavtext.library.notes import Notes, manifest_notes, merge, read_notes
 from wavtext.library.pipeline import Embedder
-from wavtext.library.quantised import (
-    EXACT_UP_TO,
-    REBUILD_AT,
-    build_codes,
-    codes_folder,
-    open_codes,
-)
+from wavtext.library.quantised import EXACT_UP_TO, REBUILD_AT
 from wavtext.library.records import VECTOR_TYPE
 from wavtext.library.relevance import background_captions, background_key
 from wavtext.library.store import Store
