@@ -12,7 +12,7 @@ fingerprint: copies of real sounds, re-encoded, resampled, padded -> share recog
 different files taken for copies.
 scale: the one pair among random fingerprints of some seconds -> seconds, peak memory.  Few of them
 are similar enough to be compared word by word; real ones are, which costs time, not memory.
-memory: real sounds at seven speeds, each a file of its own (16-bit FLAC), in a manifest -> what
+memory: real sounds at eight speeds, each a file of its own (16-bit FLAC), in a manifest -> what
 `wavtext corpus check` finds, how long it takes, and the most memory that it and its workers held
 together, sampled each 0.2 s (shared pages counted once for each process: an upper bound).
 """
@@ -195,15 +195,15 @@ def scale(clips: int, duration: float) -> None:
     )
 
 
-SPEEDS = (1.0, 0.63, 0.71, 0.8, 0.9, 1.13, 1.27)
+SPEEDS = (1.0, 0.63, 0.71, 0.8, 0.9, 1.13, 1.27, 1.43)
 VARIED_RATE = 16_000  # Hz, before the change of speed
 
 
 def memory(sounds: Path, work: Path, clips: int) -> None:
     manifest = work / "manifest.jsonl"
     if not manifest.exists():
-        hours = vary(sounds, work, clips) / 3600
-        print(f"{clips} files, {hours:.1f} h, under {work}", flush=True)
+        made, duration = vary(sounds, work, clips)
+        print(f"{made} files, {duration / 3600:.1f} h, under {work}", flush=True)
     (work / CACHE_NAME).unlink(missing_ok=True)
     command = [sys.executable, "-m", "wavtext", "corpus", "check", str(manifest)]
     start = time.perf_counter()
@@ -220,8 +220,8 @@ def memory(sounds: Path, work: Path, clips: int) -> None:
     )
 
 
-def vary(sounds: Path, work: Path, clips: int) -> float:
-    """Write `clips` files and their manifest; returns their seconds."""
+def vary(sounds: Path, work: Path, clips: int) -> tuple[int, float]:
+    """Write `clips` files and their manifest; returns how many there are, and their seconds."""
     originals = sorted(p for p in sounds.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     made: list[Clip] = []
     total = 0.0
@@ -240,7 +240,7 @@ def vary(sounds: Path, work: Path, clips: int) -> float:
         if len(made) == clips:
             break
     write_manifest(work / "manifest.jsonl", made)
-    return total
+    return len(made), total
 
 
 def tree_memory(root: int) -> list[float]:

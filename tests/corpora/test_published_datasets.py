@@ -99,8 +99,11 @@ def test_macs_keeps_each_annotators_sentence_and_groups_by_location(tmp_path: Pa
   - {annotator_id: 5, sentence: 'a crow, far', tags: [birds_singing, adults_talking]}
 """
     )
+    audio = tmp_path / "TAU-urban-acoustic-scenes-2019-development" / "audio"
+    write_sound(audio / "airport-oslo-3-77-a.wav")
     (tmp_path / "MACS_competence.csv").write_text("annotator_id\tcompetence\n9\t0.9\n5\t0.2\n")
     (clip,) = macs_clips(tmp_path)
+    assert clip.path.is_file()
     assert clip.captions == ("people talk", "a crow, far")
     assert clip.group == "macs/airport-oslo-3"
     assert clip.columns["tags"] == "adults_talking, birds_singing"
@@ -142,6 +145,27 @@ def test_the_real_sounddescs_lists_meet_descriptions_pickled_as_the_authors_do(
     clips = [row for row in rows if isinstance(row, Clip)]
     assert len(clips) == 32_978
     assert clips[0].columns["tags"] == "Nature, Birds"
+
+
+def test_sounddescs_is_read_from_a_copy_of_the_authors_repository(tmp_path: Path) -> None:
+    """As akoepke/audio-retrieval-benchmark at 55dce73 is laid out, with the BBC's file names."""
+    (tmp_path / "data" / "SoundDescs").mkdir(parents=True)
+    (tmp_path / "sounddescs_data").mkdir()
+    (tmp_path / "data" / "SoundDescs" / "test_list.txt").write_text("nhu05030045\n07033129\n")
+    tables = {
+        "descriptions": defaultdict(None, {"nhu05030045": "A crow.", "07033129": "A door."}),
+        "categories": defaultdict(list, {"nhu05030045": ["Nature"], "07033129": ["Daily Life"]}),
+    }
+    for name, table in tables.items():
+        path = tmp_path / "sounddescs_data" / f"{name}.pkl"
+        path.write_bytes(pickle.dumps(table, protocol=3))
+    write_sound(tmp_path / "audios" / "NHU05030045.wav" / "NHU05030045.wav", seed=1)
+    write_sound(tmp_path / "resampled" / "07033129.wav", seed=2)
+    options = CollectOptions(workers=1)
+    summary = write_collection(
+        sounddescs_clips(tmp_path), tmp_path / "out", source="sounddescs", options=options
+    )
+    assert (summary.clips, summary.rejected) == (2, {})
 
 
 class Hostile:

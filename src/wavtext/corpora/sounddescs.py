@@ -1,11 +1,12 @@
 """SoundDescs: the authors' lists and descriptions -> clips (Koepke et al. 2022).
 
-    FOLDER/{train,val,test}_list.txt      one id a line
-    FOLDER/descriptions.{json,pkl}        id -> description, or a list of them
-    FOLDER/categories.{json,pkl}          optional: id -> list of categories
-    FOLDER/**/<id>.wav
+    FOLDER/{train,val,test}_list.txt      one id a line; in the repository under data/SoundDescs/
+    FOLDER/descriptions.{json,pkl}        id -> description, or a list of them; or under
+    FOLDER/categories.{json,pkl}          sounddescs_data/; optional: id -> list of categories
+    FOLDER/**/<id>.wav                    or with the capitals of the BBC's names: NHU05030045.wav
 
-Pickles are read without executing them. The sounds are the BBC's, under the RemArc licence.
+So FOLDER may be a copy of the authors' repository with the sounds unpacked somewhere in it. Pickles
+are read without executing them. The sounds are the BBC's, under the RemArc licence.
 """
 
 import json
@@ -37,8 +38,9 @@ def sounddescs_clips(folder: Path) -> Iterator[Clip | Rejected]:
     audio = AudioIndex(folder)
     found = False
     for short, split in SPLITS:
-        path = folder / f"{short}_list.txt"
-        if not path.is_file():
+        name = f"{short}_list.txt"
+        path = first_existing(folder, (name, f"data/SoundDescs/{name}"))
+        if path is None:
             continue
         found = True
         for name in path.read_text(encoding="utf-8").split():
@@ -49,7 +51,7 @@ def sounddescs_clips(folder: Path) -> Iterator[Clip | Rejected]:
             tags = ", ".join(categories.get(name, ()))
             yield Clip(
                 clip_id=f"sounddescs/{name}",
-                path=audio.find(f"{name}.wav"),
+                path=audio.find(f"{name}.wav", f"{name.upper()}.wav"),
                 captions=captions,
                 split=split,
                 source="SoundDescs",
