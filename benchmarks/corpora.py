@@ -1,6 +1,6 @@
 """How fast are collections checked and packed, what does the fingerprint find, in how much memory?
 
-    python benchmarks/corpora.py speed [--clips 200] [--workers 2]
+    python benchmarks/corpora.py speed [--clips 200] [--workers 2] [--runs 5]
     python benchmarks/corpora.py fingerprint --sounds FOLDER [--clips 500]
     python benchmarks/corpora.py scale [--clips 50000] [--duration 10]
     python benchmarks/corpora.py memory --sounds FOLDER --work FOLDER [--clips 50000]
@@ -35,7 +35,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import soundfile
 import soxr
-from machine import machine
+from machine import interval, machine
 
 from wavtext.audio.decode import AUDIO_SUFFIXES, load_audio
 from wavtext.audio.log_mel import LogMelConfig
@@ -54,13 +54,15 @@ FORMATS = {
 }
 
 
-def speed(clips: int, workers: int) -> None:
+def speed(clips: int, workers: int, runs: int) -> None:
     rng = np.random.default_rng(0)
     time_axis = np.arange(480_000) / 48_000
     tone = np.sin(2 * np.pi * (200 + 300 * np.sin(time_axis)) * time_axis)
     sound = np.stack([0.3 * tone + 0.05 * rng.standard_normal(480_000)] * 2, axis=1)
-    print("| format | clips | × real time, clock | × real time of one core |")
-    print("|---|---:|---:|---:|")
+    print(f"{clips} clips, {workers} workers, {runs} runs: median (95 % interval of the median)")
+    print("| format | × real time, clock | × real time of one core |")
+    print("|---|---:|---:|")
+    options = PackOptions(log_mel=LogMelConfig())
     for suffix, (kind, subtype) in FORMATS.items():
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
@@ -68,25 +70,27 @@ def speed(clips: int, workers: int) -> None:
             for number in range(clips):
                 path = folder / f"{number}.{suffix}"
                 if number < 8:
-                    soundfile.write(
-                        path, np.roll(sound, number * 999, 0), 48_000, subtype, format=kind
-                    )
+                    shifted = np.roll(sound, number * 999, 0)
+                    soundfile.write(path, shifted, 48_000, subtype, format=kind)
                 else:
                     os.link(folder / f"{number % 8}.{suffix}", path)
                 manifest.append(Clip(f"{number}", path, ("noise",)))
-            options = PackOptions(log_mel=LogMelConfig())
-            start = time.perf_counter()
-            summary = pack(manifest, str(folder / "pack"), options=options, workers=workers)
-            clock = time.perf_counter() - start
-            # Again in this process, for the processor time of a core.
-            start = time.process_time()
-            alone = pack(manifest[:40], str(folder / "alone"), options=options, workers=1)
-            used = time.process_time() - start
-            print(
-                f"| {suffix} | {summary.clips} | {summary.duration / clock:.0f} |"
-                f" {alone.duration / used:.0f} |",
-                flush=True,
-            )
+            clock: list[float] = []
+            used: list[float] = []
+            for run in range(runs):
+                start = time.perf_counter()
+                whole = pack(manifest, str(folder / f"{run}"), options=options, workers=workers)
+                clock.append(whole.duration / (time.perf_counter() - start))
+                # Again in this process, for the processor time of a core.
+                start = time.process_time()
+                alone = pack(manifest[:40], str(folder / f"a{run}"), options=options, workers=1)
+                used.append(alone.duration / (time.process_time() - start))
+            print(f"| {suffix} | {rate(clock)} | {rate(used)} |", flush=True)
+
+
+def rate(values: list[float]) -> str:
+    middle, low, high = interval(np.array(values))
+    return f"{middle:.0f} ({low:.0f} to {high:.0f})"
 
 
 def encoded(sound: np.ndarray, rate: int, kind: str, subtype: str, level: float | None = None):
@@ -267,13 +271,14 @@ def main() -> None:
     parser.add_argument("what", choices=["speed", "fingerprint", "scale", "memory"])
     parser.add_argument("--clips", type=int)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--sounds", type=Path)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--duration", type=float, default=10.0)
     arguments = parser.parse_args()
     print(machine())
     if arguments.what == "speed":
-        speed(arguments.clips or 200, arguments.workers)
+        speed(arguments.clips or 200, arguments.workers, arguments.runs)
     elif arguments.what == "fingerprint":
         recall(arguments.sounds, arguments.clips or 500)
     elif arguments.what == "scale":
