@@ -2,7 +2,7 @@
 
 `build(vectors, place)` may take its time; `open(place)` gives a function from a query's vector to
 the rows of its ten best. Peers that are not installed are left out:
-pip install hnswlib usearch sqlite-vec lancedb
+pip install hnswlib usearch sqlite-vec apsw lancedb
 """
 # ruff: noqa: D101, D102
 
@@ -103,13 +103,12 @@ class Usearch:
 
 class SqliteVec:
     def _connect(self, place: Path):
-        import sqlite3
-
+        import apsw  # the sqlite3 that comes with Python often cannot load extensions
         import sqlite_vec
 
-        connection = sqlite3.connect(place / "vectors.sqlite")
+        connection = apsw.Connection(str(place / "vectors.sqlite"))
         connection.enable_load_extension(True)
-        sqlite_vec.load(connection)
+        connection.load_extension(sqlite_vec.loadable_path())
         return connection
 
     def build(self, vectors: np.ndarray, place: Path) -> None:
