@@ -10,8 +10,6 @@ import soundfile
 
 from wavtext.cli.main import COMMANDS, main, wavtext
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as exit_:
@@ -27,12 +25,6 @@ def test_the_table_says_what_each_command_says_of_itself(name: str):
     assert command is not None
     assert command.name == name
     assert command.get_short_help_str(limit=200) == COMMANDS[name][1]
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_is_documented(name: str):
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    assert any(f"wavtext {name}" in page.read_text(encoding="utf-8") for page in pages)
 
 
 def test_help_imports_neither_numpy_nor_torch():
