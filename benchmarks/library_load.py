@@ -6,7 +6,9 @@
 
 `unchanged` makes a folder of tiny files, marks them as indexed and times a run that finds nothing
 to do. `pipeline` compares the CPU time of indexing FOLDER with decode + log-mel + encoder alone.
-`readers` searches in four processes while a fifth, at lower priority, indexes FOLDER over and over.
+`readers` searches in four processes while a fifth, at the priority of `wavtext index`, indexes
+a copy of FOLDER over and over, a seventh of whose files change between two runs; a search must find
+as many as there are, and in the end every file must be found and the library sound.
 """
 
 import argparse
@@ -20,8 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
+from wavtext.audio.decode import AUDIO_SUFFIXES
 from wavtext.library.library import LIBRARY_FILE, SoundLibrary
 from wavtext.library.pipeline import BATCH
+from wavtext.library.priority import step_back
 from wavtext.library.records import SPAN_TYPE, VECTOR_TYPE, ClipRecord
 from wavtext.library.relevance import background_captions
 from wavtext.library.rows import put_embeddings, put_record
@@ -92,11 +96,10 @@ def unchanged(files: int) -> None:
 
 
 def pipeline(folder: Path) -> None:
-    from wavtext.audio.decode import AUDIO_SUFFIXES
     from wavtext.model.model import load_model
 
     model = load_model()
-    files = [each for each in sorted(folder.rglob("*")) if each.suffix.lower() in AUDIO_SUFFIXES]
+    files = sounds_in(folder)
     next(iter(model.embed_windows(files[0])))
     model.embed_text(["rain"])
     cpu = time.process_time()
@@ -123,6 +126,15 @@ def pipeline(folder: Path) -> None:
               f"indexing {whole:.2f} CPU-s: {whole / alone - 1:+.1%}")  # fmt: skip
 
 
+def sounds_in(folder: Path) -> list[Path]:
+    """The sound files of a folder, as indexing sees them."""
+    return sorted(
+        each
+        for each in folder.rglob("*")
+        if each.suffix.lower() in AUDIO_SUFFIXES and ".wavtext" not in each.parts
+    )
+
+
 def readers(folder: Path, minutes: float) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary) / "sounds"
@@ -137,8 +149,11 @@ def readers(folder: Path, minutes: float) -> None:
         p50, p99 = np.percentile(times, [50, 99]) * 1e3
         with SoundLibrary.open(place) as library:
             state = library.check() or "sound"
+            lost = set(sounds_in(place)) - {clip.path for clip in library.clips()}
+            lost -= {failure.path for failure in library.failures()}
         print(f"{len(times):,} searches in {minutes:g} min beside {runs} indexing runs")
-        print(f"p50 {p50:.1f} ms, p99 {p99:.1f} ms wall; the library is {state}")
+        print(f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, most {max(times) * 1e3:.1f} ms wall; "
+              f"{len(lost)} files lost; the library is {state}")  # fmt: skip
 
 
 def _read(place: Path, ends: float) -> list[float]:
@@ -155,11 +170,9 @@ def _read(place: Path, ends: float) -> list[float]:
 
 
 def _write(place: Path, ends: float) -> int:
-    os.nice(5)
+    step_back()
     library = SoundLibrary.open(place)
-    files = sorted(
-        each for each in place.rglob("*") if each.is_file() and ".wavtext" not in each.parts
-    )
+    files = sounds_in(place)
     runs = 0
     while time.time() < ends:
         for file in files[runs % 7 :: 7]:  # a change of its content, so that it is embedded again

@@ -6,8 +6,10 @@ MANIFEST lists sounds with captions (JSON lines, wavtext.corpora.manifest). Each
 of one to four content words that at least three clips fit is a query; a clip is relevant when its
 captions hold all content words of the query. Half of the queries, chosen by hash, fit the logistic
 function, the others check it. Each query is asked twice: of the whole library, and of the library
-without its relevant clips, where nothing matches. Labels read off captions miss clips that are
-relevant under other words, so the probabilities err on the low side.
+without its relevant clips, where nothing matches. What counts are the first ten in the order that
+is shown: of the 30 best by cosine, the most probable. File names are left out (name_weight.py has
+them). Labels read off captions miss clips that are relevant under other words, so the probabilities
+err on the low side.
 """
 
 import argparse
@@ -29,9 +31,10 @@ from wavtext.library.relevance import (
     Relevance,
     background_captions,
 )
-from wavtext.library.search import SAMPLE, content_words
+from wavtext.library.search import ORDERED, SAMPLE, content_words
 
 TOP = 10  # results of each query that count: those a person sees
+LOOK = ORDERED * TOP  # candidates that are ordered by their probability, as in a search
 
 
 def main() -> None:
@@ -104,14 +107,16 @@ def examples(library: SoundLibrary, queries: list[str], words: dict[str, set[str
                 ranked = np.argsort(-by_clip, kind="stable")
                 if not everything:
                     ranked = ranked[~relevant[ranked]]
-                for position in ranked[:TOP]:
-                    start, end = matrix.offsets[position : position + 2]
-                    window = matrix.vectors[start + int(np.argmax(scores[start:end]))]
-                    features.append(relevance.standardised(float(by_clip[position]), window))
-                    labels.append(bool(relevant[position]))
-                    fit.append(fits)
-                    kinds.append(everything)
-    return np.array(features), np.array(labels), np.array(fit), np.array(kinds)
+                ranked = ranked[:LOOK]
+                spans = [matrix.offsets[position : position + 2] for position in ranked]
+                best = [start + int(np.argmax(scores[start:end])) for start, end in spans]
+                values = by_clip[ranked], matrix.vectors[best], np.zeros(len(ranked), np.float32)
+                shown = np.argsort(-relevance(*values), kind="stable")[:TOP]
+                features.append(relevance.standardised(*values[:2])[shown])
+                labels += relevant[ranked[shown]].tolist()
+                fit += [fits] * len(shown)
+                kinds += [everything] * len(shown)
+    return np.concatenate(features), np.array(labels), np.array(fit), np.array(kinds)
 
 
 def logistic(features: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sound_factory import Write
 from stub_model import StubModel
 
 from wavtext.library.library import SoundLibrary
@@ -16,7 +17,7 @@ from wavtext.library.relevance import (
 )
 from wavtext.library.results import SearchResult
 
-PLAIN = Calibration(bias=-3.0, caption=1.0, library=0.5)
+PLAIN = Calibration(bias=-3.0, caption=1.0, library=0.5, name=2.0)
 
 
 def relevance() -> Relevance:
@@ -26,21 +27,49 @@ def relevance() -> Relevance:
     return Relevance(background, mean=0.1, spread=0.05, calibration=PLAIN)
 
 
+def probability(score: float, window: np.ndarray, share: float = 0.0) -> float:
+    values = np.array([score]), window[None], np.array([share])
+    return float(relevance()(*(each.astype(np.float32) for each in values))[0])
+
+
 def test_a_higher_score_is_more_likely_relevant() -> None:
     window = np.eye(16, dtype=np.float32)[0]
-    values = [relevance()(score, window) for score in np.linspace(-1, 1, 50)]
+    values = [probability(score, window) for score in np.linspace(-1, 1, 50)]
     assert values == sorted(values)
     assert 0 <= values[0] < 0.01 < 0.99 < values[-1] <= 1
 
 
+def test_a_name_that_holds_the_words_makes_a_clip_more_likely() -> None:
+    window = np.eye(16, dtype=np.float32)[0]
+    values = [probability(0.1, window, share) for share in (0.0, 0.5, 1.0)]
+    assert values == sorted(values)
+    odds = [value / (1 - value) for value in values]
+    assert odds[2] / odds[0] == pytest.approx(np.exp(2.0), rel=1e-4)
+
+
 def test_a_window_that_fits_every_caption_proves_little() -> None:
-    plain = relevance()
-    popular = plain.background.mean(axis=0)
+    popular = relevance().background.mean(axis=0)
     popular /= np.linalg.norm(popular)
     rare = np.eye(16, dtype=np.float32)[3]
     rare -= (rare @ popular) * popular
     rare /= np.linalg.norm(rare)
-    assert plain(0.4, popular) < plain(0.4, rare)
+    assert probability(0.4, popular) < probability(0.4, rare)
+
+
+@pytest.mark.parametrize("limit", [3, 10, 100])
+@pytest.mark.parametrize("group", [False, True])
+def test_the_percentage_never_rises_down_a_list(
+    sounds: Path, model: StubModel, write_sound: Write, limit: int, group: bool
+) -> None:
+    kinds = ("hum", "tone", "whistle", "hiss")
+    for i in range(40):
+        write_sound(f"{kinds[i // 10]} or {kinds[i % 4]} {i}.wav", kinds[i % 4], 0.3, seed=i)
+    library = SoundLibrary.open(sounds, model=model)
+    library.index()
+    for text in ("hum", "whistle hum", "rain tone", "hiss or nothing"):
+        shown = [each.relevance for each in library.search(text, limit=limit, group=group)]
+        assert len(shown) == min(limit, 48) or group
+        assert shown == sorted(shown, reverse=True)
 
 
 def result(relevance: float | None, *matched: str) -> SearchResult:

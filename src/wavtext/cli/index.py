@@ -1,7 +1,6 @@
 """`wavtext index DIR`: a folder of sounds becomes searchable; a bar or JSON shows it."""
 
 import json
-import os
 import sys
 import threading
 from pathlib import Path
@@ -45,9 +44,9 @@ def index(
     reason.
     """
     from wavtext.library.library import SoundLibrary
+    from wavtext.library.priority import step_back
 
-    if hasattr(os, "nice"):
-        os.nice(5)  # searches go first
+    step_back()
     with SoundLibrary.open(folder, library=library, model=model) as sounds:
         if watch:
             sounds.watch(threading.Event(), lambda report: _print_report(report, as_json))

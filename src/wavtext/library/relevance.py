@@ -3,18 +3,20 @@
 A cosine of 0.3 may be a perfect match for one query and nothing for another. Two comparisons make
 it readable: how the window scores for this query against how it scores for general captions
 (background_captions.txt), and how it scores against the library's other windows. A logistic
-function of both, fitted on labelled sounds by benchmarks/relevance.py, gives the probability.
+function of both, fitted on labelled sounds by benchmarks/relevance.py, gives the probability. A
+name that holds the query's words makes it more likely, by as much as benchmarks/name_weight.py
+found on sounds whose labels do not come from names. Results are shown in this order, so that the
+percentage never rises down a list (docs/decisions/0079).
 """
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from wavtext.library.exact import Vector
 from wavtext.library.results import SearchResult
@@ -24,15 +26,20 @@ GOOD = 0.1  # probability below which no result is called a match (docs/library.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """The logistic function: bias + caption × z over captions + library × z over the library."""
+    """The logistic function.
+
+    bias + caption × z over captions + library × z over the library + name × share of the query's
+    words that the file's name, captions or tags hold.
+    """
 
     bias: float
     caption: float
     library: float
+    name: float = 0.0
 
 
-# Fitted by: python benchmarks/relevance.py
-FITTED = Calibration(bias=-10.069, caption=1.929, library=0.804)
+# Fitted by: python benchmarks/relevance.py; the name's weight by python benchmarks/name_weight.py
+FITTED = Calibration(bias=-10.069, caption=1.929, library=0.804, name=3.1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,19 +69,32 @@ class Relevance:
         scores = sample @ query
         return cls(background, float(scores.mean()), float(scores.std()))
 
-    def __call__(self, score: float, window: Vector) -> float:
-        """The probability that a clip whose best window scores so is relevant."""
-        by_caption, by_library = self.standardised(score, window)
-        weights = self.calibration
-        logit = weights.bias + weights.caption * by_caption + weights.library * by_library
-        return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, logit))))
+    def __call__(
+        self,
+        scores: Float32[np.ndarray, " clips"],
+        windows: Float32[np.ndarray, "clips dim"],
+        shares: Float32[np.ndarray, " clips"],
+    ) -> Float64[np.ndarray, " clips"]:
+        """The probability that each clip is relevant.
 
-    def standardised(self, score: float, window: Vector) -> tuple[float, float]:
-        """(z over the captions for this window, z over the library for this query)."""
-        others = self.background @ window
-        by_caption = (score - float(others.mean())) / max(float(others.std()), 1e-4)
-        by_library = (score - self.mean) / max(self.spread, 1e-4)
-        return by_caption, by_library
+        Args:
+            scores: Cosine of its best window.
+            windows: That window's embedding.
+            shares: Share of the query's words that its name holds, 0 to 1.
+        """
+        weights = self.calibration
+        by = self.standardised(scores, windows)
+        logits = weights.bias + by @ [weights.caption, weights.library] + weights.name * shares
+        return 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
+
+    def standardised(
+        self, scores: Float32[np.ndarray, " clips"], windows: Float32[np.ndarray, "clips dim"]
+    ) -> Float64[np.ndarray, "clips 2"]:
+        """(z over the captions for this window, z over the library for this query) of each."""
+        others = windows @ self.background.T
+        by_caption = (scores - others.mean(axis=1)) / np.maximum(others.std(axis=1), 1e-4)
+        by_library = (scores - self.mean) / max(self.spread, 1e-4)
+        return np.stack([by_caption, by_library], axis=1).astype(np.float64)
 
 
 def nothing_matches(results: Sequence[SearchResult]) -> bool:

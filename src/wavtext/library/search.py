@@ -1,8 +1,9 @@
 """One search, from a query's vector to results: candidates, names, filters, groups, details.
 
-Order is by the cosine plus a bonus for words of the query found in a file's name, captions or tags;
-the bonus is measured in standard deviations of the cosine over the library, so that it weighs the
-same for any model. `SearchResult.score` stays the plain cosine.
+Candidates are chosen by the cosine plus a bonus for words of the query found in a file's name,
+captions or tags; the bonus is measured in standard deviations of the cosine over the library, so
+that it weighs the same for any model. Where scores are calibrated, the best of them are then
+ordered by their probability, which counts names too. `SearchResult.score` stays the plain cosine.
 """
 
 import itertools
@@ -26,6 +27,7 @@ from wavtext.library.store import Store
 NAME_WEIGHT = 3.0  # standard deviations that a name with all words of the query is worth
 READ_AT_ONCE = 20  # candidates
 LOOK_FOR_COPIES = 2  # times the limit: candidates that grouping looks at, and 20 at least
+ORDERED = 3  # times the limit: candidates that are ordered by relevance, and 30 at least
 POOL = 200  # candidates that names, groups and diversity choose from
 SAMPLE = 2048  # windows that stand for the library
 WINDOWS_SHOWN = 10  # of one clip, in a result
@@ -39,7 +41,8 @@ _STOP_WORDS = frozenset(
 )
 
 Clips = Int64[np.ndarray, " clips"]
-Relevance = Callable[[float, Vector], float]  # score, the window's embedding -> probability
+# (clips,) scores, (clips, dim) best windows, (clips,) shares of the query's words -> probabilities
+Relevance = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,8 @@ class SearchOptions:
 class _Candidate:
     clip_id: int
     score: float  # cosine of the best window
-    rank: float  # what the order goes by
+    rank: float  # what candidates are chosen by
+    share: float  # of the query's words that its name, captions or tags hold
     matched: tuple[str, ...]
 
 
@@ -88,6 +92,7 @@ class _Found:
     spans: Float32[np.ndarray, "windows 2"]
     vectors: Float32[np.ndarray, "windows dim"]
     mean: Vector  # the clip's embedding
+    relevance: float | None = None
     duplicates: list[Path] = field(default_factory=list[Path])
 
 
@@ -133,10 +138,12 @@ def search(
     """
     candidates = _candidates(store, index, query, text, options)
     found = _details(store, index, candidates)
+    if relevance is not None:
+        found = _by_relevance(found, query, relevance, options)
     if options.diversity:
         found = iter(_diversified(list(found), options))
     chosen = _grouped(folder, found, options)
-    results = [_result(folder, each, query, relevance, heat=options.explain) for each in chosen]
+    results = [_result(folder, each, query, heat=options.explain) for each in chosen]
     if options.explain and embed_text is not None and text:
         best = [each.vectors[int(np.argmax(each.vectors @ query))] for each in chosen]
         return explain_words(results, best, text, embed_text)
@@ -189,7 +196,7 @@ def _candidates(
     for i in order.tolist():
         clip_id = int(ids[i])
         matched = named.matched(clip_id) if named else ()
-        yield _Candidate(clip_id, float(scores[i]), float(ranks[i]), matched)
+        yield _Candidate(clip_id, float(scores[i]), float(ranks[i]), float(shares[i]), matched)
 
 
 def _with_named(
@@ -247,6 +254,29 @@ def _details(store: Store, index: Index, candidates: Iterator[_Candidate]) -> It
             yield _Found(candidate, record, *windows, clip_vector(windows[1]))
 
 
+def _by_relevance(
+    found: Iterator[_Found], query: Vector, relevance: Relevance, options: SearchOptions
+) -> Iterator[_Found]:
+    """The best candidates in the order of their probability; all that may be shown are among them.
+
+    With diversity all of them, since any may be chosen.
+    """
+    look = None if options.diversity else max(30, ORDERED * options.limit)
+    some = list(itertools.islice(found, look))
+    if not some:
+        return iter(())
+    scores = [each.vectors @ query for each in some]
+    best = [int(np.argmax(each)) for each in scores]
+    probabilities = relevance(
+        np.array([each[i] for each, i in zip(scores, best, strict=True)], np.float32),
+        np.stack([each.vectors[i] for each, i in zip(some, best, strict=True)]),
+        np.array([each.candidate.share for each in some], np.float32),
+    )
+    for each, probability in zip(some, probabilities.tolist(), strict=True):
+        each.relevance = probability
+    return iter([some[i] for i in np.argsort(-probabilities, kind="stable").tolist()])
+
+
 def _grouped(folder: Path, found: Iterator[_Found], options: SearchOptions) -> list[_Found]:
     """The first `limit`; with `group`, clips that sound like one before are folded into it.
 
@@ -300,20 +330,17 @@ def _diversified(found: list[_Found], options: SearchOptions) -> list[_Found]:
     return order
 
 
-def _result(
-    folder: Path, found: _Found, query: Vector, relevance: Relevance | None, *, heat: bool
-) -> SearchResult:
+def _result(folder: Path, found: _Found, query: Vector, *, heat: bool) -> SearchResult:
     scores = found.vectors @ query
     windows = matching_windows(found.spans, scores)
     best = windows[0]
-    window = found.vectors[int(np.argmax(scores))]
     return SearchResult(
         clip_id=found.candidate.clip_id,
         path=folder / found.record.path,
         start=best.start,
         end=best.end,
         score=best.score,
-        relevance=None if relevance is None else relevance(best.score, window),
+        relevance=found.relevance,
         windows=windows,
         duration=found.record.duration,
         matched=found.candidate.matched,

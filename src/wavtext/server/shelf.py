@@ -90,7 +90,8 @@ class Shelf:
                 for result in results
             ]
         if len(self.libraries) > 1:
-            found.sort(key=lambda result: -result.score)
+            known = all(result.relevance is not None for result in found)
+            found.sort(key=lambda each: -((each.relevance or 0.0) if known else each.score))
         return found[:limit]
 
     def clip(self, clip_id: int) -> LibraryClip:
