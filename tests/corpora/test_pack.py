@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,6 +156,59 @@ def test_shards_tell_datasets_that_audio_is_audio(clips: list[Clip], tmp_path: P
     features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     assert features["audio"] == {"_type": "Audio", "sampling_rate": 16_000}
     assert list(features) == schema.names
+
+
+def test_hugging_face_datasets_reads_a_pack(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    datasets = pytest.importorskip("datasets", reason="Hugging Face datasets is not installed")
+    url = str(tmp_path / "pack")
+    pack(clips, url, options=OPTIONS, workers=1)
+    found = datasets.load_dataset(
+        "parquet", data_files=f"{url}/*.parquet", split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert found.features["audio"] == datasets.Audio(sampling_rate=16_000)
+    found = found.cast_column("audio", datasets.Audio(decode=False))
+    assert len(found) == 7
+    for row, packed in zip(found, read_packed(url), strict=True):
+        assert row["clip_id"] == packed.clip.clip_id
+        assert tuple(row["captions"]) == packed.clip.captions
+        assert row["audio"]["bytes"] == packed.audio
+        assert packed.log_mel is not None
+        image = np.frombuffer(row["log_mel"], "<f2").reshape(row["frames"], -1)
+        assert np.array_equal(image, packed.log_mel)
+
+
+def test_a_pack_can_be_kept_on_an_s3_server(
+    clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
+    server_of = pytest.importorskip("moto.server", reason="moto is not installed")
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    try:
+        s3fs.S3FileSystem().mkdir("bucket")
+        url = "s3://bucket/packs/mine"
+        assert pack(clips, url, options=OPTIONS, workers=1).new_shards == 3
+        assert pack(clips, url, options=OPTIONS, workers=1).new_shards == 0
+        assert [each.clip_id for each in read_packed_clips(url)] == [f"c{n}" for n in range(7)]
+        (fourth,) = read_packed(url, only={"c3"})
+        assert fourth.waveform.sample_rate == 16_000
+    finally:
+        s3fs.S3FileSystem.clear_instance_cache()
+        server.stop()
 
 
 def test_bad_packs_and_settings_are_errors(tmp_path: Path) -> None:
