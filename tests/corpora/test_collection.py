@@ -1,6 +1,7 @@
 import importlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,12 @@ import pytest
 import soundfile
 
 from wavtext.corpora.captions import CaptionBuilder
-from wavtext.corpora.collection import CollectOptions, Rejected, write_collection
+from wavtext.corpora.collection import (
+    CollectOptions,
+    Rejected,
+    subset_hash,
+    write_collection,
+)
 from wavtext.corpora.exclusions import (
     Exclusion,
     Exclusions,
@@ -82,6 +88,19 @@ def test_two_runs_give_the_same_manifest_and_the_second_decodes_nothing(
     monkeypatch.setattr("wavtext.corpora.inspection.inspect_file", refuse)
     assert write_collection(clips_of(sounds), out, source="test", options=OPTIONS) == first
     assert (out / "manifest.jsonl").read_bytes() == manifest
+
+
+def test_the_hash_of_a_subset_says_which_clips_with_which_captions_and_sounds() -> None:
+    clips = [Clip(name, Path(name), (name,), checksum=f"sha256:{name}") for name in "abc"]
+    known = subset_hash(clips)
+    assert known == subset_hash(reversed(clips))
+    assert known == subset_hash(replace(clip, path=Path("elsewhere") / clip.path) for clip in clips)
+    for changed in (
+        clips[:2],
+        [*clips[:2], replace(clips[2], captions=("C",))],
+        [*clips[:2], replace(clips[2], checksum="sha256:d")],
+    ):
+        assert subset_hash(changed) != known
 
 
 def test_a_killed_run_goes_on_where_its_cache_ends(sounds: Path, tmp_path: Path) -> None:

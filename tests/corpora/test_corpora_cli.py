@@ -1,6 +1,8 @@
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,37 @@ def test_a_full_disk_is_one_line_that_says_how_to_go_on(
     monkeypatch.setattr("wavtext.corpora.folder.sound_columns", full)
     with pytest.raises(CollectError, match=r"x\.flac: No space left on device\. .*run the command"):
         run(collect, "folder", library, "--out", tmp_path / "c")
+
+
+def test_a_run_that_is_interrupted_and_then_killed_ends_as_if_it_had_not_been(
+    tmp_path: Path,
+) -> None:
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    for number in range(60):
+        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 80_000)
+        soundfile.write(sounds / f"noise {number}.wav", noise, 16_000)
+    command = [sys.executable, "-m", "wavtext", "collect", "folder", str(sounds), "--workers", "1"]
+    whole, cut, errors = tmp_path / "whole", tmp_path / "cut", tmp_path / "errors"
+
+    def start(out: Path) -> "subprocess.Popen[bytes]":
+        with errors.open("wb") as file:
+            arguments = [*command, "--template", "{title}", "--out", str(out)]
+            return subprocess.Popen(arguments, stderr=file, stdout=subprocess.DEVNULL)
+
+    assert start(whole).wait() == 0
+    cache = cut / ".inspected.jsonl"
+    for how, status, size in ((signal.SIGINT, 130, 4_000), (signal.SIGKILL, -9, 16_000)):
+        running = start(cut)
+        while running.poll() is None and (not cache.exists() or cache.stat().st_size < size):
+            time.sleep(0.002)
+        running.send_signal(how)
+        assert running.wait() == status, errors.read_text()
+        assert "Traceback" not in errors.read_text()
+        assert not (cut / "manifest.jsonl").exists()
+    assert start(cut).wait() == 0
+    for name in ("manifest.jsonl", "rejected.jsonl", "collection.json"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_an_exclusion_list_goes_from_check_to_collect(library: Path, tmp_path: Path) -> None:

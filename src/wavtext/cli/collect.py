@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wavtext.errors import CollectError
+from wavtext.cli.corpus_inputs import full_disk_is_no_loss
 
 if TYPE_CHECKING:
     from wavtext.corpora.collection import CollectOptions, Rejected, Summary
@@ -27,7 +27,7 @@ _FAULTS = ("missing audio", "not audio", "broken link", "decoder crashed", "pack
 
 
 @click.command()
-@click.argument("source", type=click.Choice(list(SOURCES)))
+@click.argument("source", type=click.Choice(list(SOURCES)), metavar="SOURCE")
 @click.argument("input", type=click.Path(path_type=Path), required=False)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The collection.")
 @click.option(
@@ -93,14 +93,9 @@ def collect(source: str, input: Path | None, out: Path, **options: Any) -> int:
         limit=options["limit"],
         workers=options["workers"] or default_workers(),
     )
-    try:
+    with full_disk_is_no_loss(out):
         rows = _rows(source, input or Path(), out, collect_options, options)
         summary = write_collection(rows, out, source=source, options=collect_options)
-    except OSError as error:  # a full disk, a folder that may not be written
-        raise CollectError(
-            f"{error.filename or out}: {error.strerror}.",
-            help="What was finished is kept; run the command again to go on.",
-        ) from error
     _report(summary, out, as_json=options["as_json"])
     return 1 if any(summary.rejected.get(reason) for reason in _FAULTS) else 0
 

@@ -1,15 +1,16 @@
 """`wavtext corpus ...`: describe, check and pack collections."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from wavtext.corpora.captions import CaptionBuilder
-    from wavtext.corpora.check import Corpus
-    from wavtext.corpora.manifest import Clip
+from wavtext.cli.corpus_inputs import (
+    caption_builder,
+    corpus_names,
+    full_disk_is_no_loss,
+    read_clips,
+    read_corpora,
+)
 
 _MANIFESTS = click.argument(
     "manifests", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True)
@@ -28,7 +29,7 @@ def corpus() -> None:
     """Describe, check and pack collections of clips."""
 
 
-@corpus.command()
+@corpus.command(short_help="The paper's Table 1 for any manifests: hours, clips, words.")
 @_MANIFESTS
 @_TEMPLATE
 @click.option(
@@ -61,8 +62,8 @@ def stats(
     from wavtext.corpora.statistics import corpus_statistics, statistics_csv, statistics_table
 
     rows = [
-        corpus_statistics(_clips(path), dataset=name, captions=_builder(path, templates))
-        for path, name in zip(manifests, _names(manifests), strict=True)
+        corpus_statistics(read_clips(path), dataset=name, captions=caption_builder(path, templates))
+        for path, name in zip(manifests, corpus_names(manifests), strict=True)
     ]
     if form == "json":
         for row in rows:
@@ -95,15 +96,15 @@ def sample(
     from wavtext.corpora.statistics import captions_of, sample_captions
 
     click.echo("| Source | Caption |\n|---|---|")
-    for path, name in zip(manifests, _names(manifests), strict=True):
-        builder = _builder(path, templates)
-        captions = (text for clip in _clips(path) for text in captions_of(clip, builder))
+    for path, name in zip(manifests, corpus_names(manifests), strict=True):
+        builder = caption_builder(path, templates)
+        captions = (text for clip in read_clips(path) for text in captions_of(clip, builder))
         found = sample_captions(captions, word, count=count, seed=seed)
         for text in found or [f"– no caption with '{word}' –"]:
             click.echo(f"| {name} | {' '.join(text.split()).replace('|', '/')} |")
 
 
-@corpus.command()
+@corpus.command(short_help="Find broken, duplicate and leaked sounds, and boilerplate.")
 @_MANIFESTS
 @_TEMPLATE
 @click.option(
@@ -140,12 +141,13 @@ def check(
     from wavtext.corpora.manifest import write_atomically
     from wavtext.corpora.parallel import default_workers
 
-    corpora = _corpora(manifests, templates, only_test=False)
-    corpora += _corpora(against, (), only_test=True)
+    corpora = read_corpora(manifests, templates, only_test=False)
+    corpora += read_corpora(against, (), only_test=True)
     tables = all(path.suffix.lower() == ".csv" for path in manifests)
-    findings = check_corpora(
-        corpora, workers=workers or default_workers(), audio=not (captions_only or tables)
-    )
+    with full_disk_is_no_loss(manifests[0].parent):
+        findings = check_corpora(
+            corpora, workers=workers or default_workers(), audio=not (captions_only or tables)
+        )
     exclusions = to_exclusions(findings)
     for name, kind, count in count_findings(findings):
         if as_json:
@@ -162,7 +164,7 @@ def check(
     return 1 if exclusions else 0
 
 
-@corpus.command()
+@corpus.command(short_help="Pack sounds and log-mels into Parquet shards.")
 @click.argument("manifest", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", required=True, metavar="URL", help="A folder, s3://, gs://, ...")
 @click.option("--sample-rate", type=click.IntRange(min=1), default=44_100, help="Hz.")
@@ -204,18 +206,15 @@ def pack(
     clips = read_manifest(manifest)
     if exclude:
         clips = Exclusions.read(exclude).keep(clips)
-    summary = pack_clips(
-        clips,
-        out,
-        options=PackOptions(
-            sample_rate=sample_rate,
-            log_mel=front_end,
-            max_duration=max_duration,
-            clips_per_shard=shard_size,
-        ),
-        workers=workers,
-        cache=manifest.absolute().parent / CACHE_NAME,
+    options = PackOptions(
+        sample_rate=sample_rate,
+        log_mel=front_end,
+        max_duration=max_duration,
+        clips_per_shard=shard_size,
     )
+    cache = manifest.absolute().parent / CACHE_NAME
+    with full_disk_is_no_loss(out):
+        summary = pack_clips(clips, out, options=options, workers=workers, cache=cache)
     click.echo(
         f"{summary.clips} of {len(clips)} clips, {summary.duration / 3600:.2f} h, in"
         f" {summary.shards} shards ({summary.new_shards} new); {summary.cut} cut at"
@@ -233,24 +232,9 @@ def unpack(url: str, out: Path) -> None:
     """Write a pack's clips as FLAC files with a manifest."""
     from wavtext.corpora.packed import unpack as unpack_clips
 
-    count = unpack_clips(url, out)
+    with full_disk_is_no_loss(out):
+        count = unpack_clips(url, out)
     click.echo(f"{count} clips: {out / 'manifest.jsonl'}")
-
-
-def _corpora(
-    paths: tuple[Path, ...], templates: tuple[str, ...], *, only_test: bool
-) -> "list[Corpus]":
-    from dataclasses import replace
-
-    from wavtext.corpora.check import Corpus
-    from wavtext.corpora.statistics import captions_of
-
-    found: list[Corpus] = []
-    for path, name in zip(paths, _names(paths), strict=True):
-        builder = _builder(path, templates)
-        clips = [replace(clip, captions=captions_of(clip, builder)) for clip in _clips(path)]
-        found.append(Corpus(name, clips, folder=path.absolute().parent, only_test=only_test))
-    return found
 
 
 def _draw(
@@ -263,43 +247,12 @@ def _draw(
     captions = (
         text
         for path in manifests
-        for builder in [_builder(path, templates)]
-        for clip in _clips(path)
+        for builder in [caption_builder(path, templates)]
+        for clip in read_clips(path)
         for text in captions_of(clip, builder)
     )
     frequent = frequent_words(captions, stop_words=stop_words, limit=words)
-    title = "Most frequent words in " + ", ".join(_names(manifests))
+    title = "Most frequent words in " + ", ".join(corpus_names(manifests))
     save_word_figure(frequent, figure, title=title)
     click.echo(f"\n{figure}: the {len(frequent)} most frequent words, without these:", err=True)
     click.echo(" ".join(sorted(stop_words)), err=True)
-
-
-def _builder(path: Path, templates: tuple[str, ...]) -> "CaptionBuilder | None":
-    """The templates' builder; None, for clips' own captions, where no clip has the columns."""
-    if not templates:
-        return None
-    from wavtext.corpora.captions import CaptionBuilder, template_columns
-
-    builder = CaptionBuilder(templates)
-    names = {name for template in templates for name in template_columns(template)}
-    has_them = any(names & clip.columns.keys() for clip in _clips(path))
-    return builder if has_them else None
-
-
-def _clips(path: Path) -> "Iterator[Clip]":
-    from wavtext.corpora.files import read_csv
-    from wavtext.corpora.manifest import Clip, iter_manifest
-
-    if path.suffix.lower() != ".csv":
-        yield from iter_manifest(path)
-        return
-    for line, row in read_csv(path, columns=()):
-        yield Clip(f"line {line}", path.parent, columns=row)
-
-
-def _names(manifests: tuple[Path, ...]) -> list[str]:
-    """What to call each collection: its folder when the file is manifest.jsonl, else the file."""
-    return [
-        path.absolute().parent.name if path.name == "manifest.jsonl" else path.stem
-        for path in manifests
-    ]
