@@ -50,6 +50,15 @@ def test_text_and_sound_blend(library: SoundLibrary, sounds: Path) -> None:
     assert set(found) == {"hum1.wav", "whistle0.wav", "whistle1.wav"}
 
 
+def test_beside_a_sound_the_order_goes_by_the_cosine(
+    library: SoundLibrary, sounds: Path, write_sound: Write
+) -> None:
+    write_sound("whistle like a hum.wav", "hiss", seed=7)
+    library.index()
+    scores = [each.score for each in library.search("whistle", like=sounds / "hum0.wav")]
+    assert scores == sorted(scores, reverse=True)
+
+
 def test_without_pushes_down_what_is_not_wanted(
     library: SoundLibrary, write_sound: Write, sounds: Path
 ) -> None:

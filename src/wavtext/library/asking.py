@@ -58,10 +58,20 @@ def answer(
         index,
         vector,
         query.text,
-        replace(options, exclude=_own_clips(reader, query.like)),
+        _options_for(options, query, reader),
         relevance=relevance,
         embed_text=model.embed_text,
     )
+
+
+def _options_for(options: SearchOptions, query: Query, reader: Reader) -> SearchOptions:
+    """The clips it names are left out; beside a sound, names do not count.
+
+    Scores of such searches are cosines, not probabilities that names are part of, and the order
+    must be theirs.
+    """
+    names = options.names and not (query.like or query.unlike)
+    return replace(options, names=names, exclude=_own_clips(reader, query.like))
 
 
 def _own_clips(reader: Reader, sounds: Sequence[Like]) -> frozenset[int]:

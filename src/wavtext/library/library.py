@@ -197,15 +197,15 @@ class SoundLibrary:
             without: What should not be heard, in words.
             unlike: What they should not sound like, given as `like` is.
             filters: Which clips may be found: by duration, folder, format, tags, ...
-            names: Let words found in file names, captions and tags count, beside the sound.
+            names: Let words found in file names, captions and tags count, in searches by text
+                alone.
             group: Fold clips that sound the same into one result, the others in its `duplicates`.
             diversity: 0 ranks by fit alone; towards 1, results differ more among each other.
             explain: Fill `heat` (every window's score along time) and `why` (each word's share).
             adapted: Use what `adapt` learned, where it has.
 
         Returns:
-            Results in order. The order goes by the cosine (`score`), and with `names` also by the
-            words found, so that a lower score may come first.
+            Results, best first: by `relevance` where text alone was asked, else by `score`.
 
         Raises:
             LibraryError: There is no library yet, or nothing was asked.
