@@ -75,6 +75,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--device", default="cpu", help="where part b trains")
     parser.add_argument("--steps", type=int, default=450, help="of each training of part b")
+    parser.add_argument("--seeds", type=int, default=3, help="of part b")
     parser.add_argument(
         "--minutes", type=float, default=math.inf, help="start no training after that many"
     )
@@ -92,7 +93,7 @@ def main() -> None:
         if claim == "a":
             text = claim_a(corpus)
         elif claim == "b":
-            text = claim_b(corpus, arguments.steps)
+            text = claim_b(corpus, arguments.steps, arguments.seeds)
         else:
             text = claim_c(corpus, arguments.described, arguments.wavtext5k)
         (arguments.out / f"claim_{claim}.md").write_text(text + "\n")
