@@ -1,6 +1,10 @@
 """The training loop: it learns what can be learnt, and nothing else."""
 
+import hashlib
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+from wavtext.config import load_config, save_config
 from wavtext.errors import TrainingError, WavtextError
 from wavtext.training.config import AugmentConfig, LossConfig, OptimizerConfig, TrainConfig
-from wavtext.training.loop import Progress, train
+from wavtext.training.loop import train
 from wavtext.training.run import load_checkpoint, save_atomically
 
 MakeConfig = Callable[..., TrainConfig]
@@ -48,7 +53,26 @@ def last_validation(run: Path) -> dict[str, float]:
     return next(line["validation"] for line in reversed(lines) if "validation" in line)
 
 
-def test_a_killed_run_resumes_to_the_same_numbers_bit_for_bit(
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from wavtext.config import load_config
+from wavtext.training.config import TrainConfig
+from wavtext.training.loop import train
+
+def kill(progress):
+    if (progress.epoch, progress.step) == (2, 3):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+torch.set_num_threads(int(sys.argv[5]))
+settings, manifest, out, cache = map(Path, sys.argv[1:5])
+config = load_config(TrainConfig, settings)
+train(config, manifest, out, cache=cache, checkpoint_steps=2, report=kill)
+"""
+
+
+def test_a_run_resumes_after_kill_9_to_the_same_numbers_bit_for_bit(
     eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: MakeConfig
 ):
     config = tiny_config(
@@ -59,22 +83,12 @@ def test_a_killed_run_resumes_to_the_same_numbers_bit_for_bit(
     )
     whole = train(config, eight_sounds, tmp_path / "whole", cache=log_mels)
 
-    class Killed(BaseException):
-        """kill -9 leaves no time to tidy up; neither does this."""
-
-    def kill(progress: Progress) -> None:
-        if (progress.epoch, progress.step) == (2, 3):
-            raise Killed
-
-    with pytest.raises(Killed):
-        train(
-            config,
-            eight_sounds,
-            tmp_path / "killed",
-            cache=log_mels,
-            checkpoint_steps=2,
-            report=kill,
-        )
+    save_config(config, tmp_path / "config.toml")
+    paths = [tmp_path / "config.toml", eight_sounds, tmp_path / "killed", log_mels]
+    command = [sys.executable, "-c", KILLED, *map(str, paths), str(torch.get_num_threads())]
+    dead = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert dead.returncode == -signal.SIGKILL, dead.stderr[-2000:]
+    assert len(losses_of(tmp_path / "killed")) == 7  # of eight; the checkpoint is of six
     train(config, eight_sounds, tmp_path / "killed", cache=log_mels, resume=True)
 
     before, after = (load_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "killed"))
@@ -87,6 +101,24 @@ def test_a_killed_run_resumes_to_the_same_numbers_bit_for_bit(
     assert losses[0] == losses[1]
     assert len(losses[0]) == 8
     assert whole.best == load_checkpoint(tmp_path / "killed" / "best.pt")["metrics"]
+
+
+def test_a_run_leaves_its_settings_its_datas_hash_its_machine_and_its_metrics(
+    eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: MakeConfig
+):
+    config = tiny_config(batch_size=32)
+    run = train(config, eight_sounds, tmp_path / "run", cache=log_mels).run
+    assert load_config(TrainConfig, run / "config.toml") == config
+    facts = json.loads((run / "environment.json").read_text())
+    assert facts["manifest_sha256"] == hashlib.sha256(eight_sounds.read_bytes()).hexdigest()
+    assert {"wavtext", "git_commit", "python", "torch", "machine", "threads"} <= facts.keys()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 2]
+    assert lines[0].keys() == {
+        "step", "epoch", "loss", "logit_scale", "learning_rate", "clips_per_second",
+    }  # fmt: skip
+    assert "text_to_audio mAP@10" in lines[2]["validation"]
+    assert list((run / "tensorboard").glob("events.*"))
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(
