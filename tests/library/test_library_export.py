@@ -124,8 +124,9 @@ def test_exported_embeddings_are_imported_without_decoding(
     (sounds / "tone1.wav").unlink()
     model = StubModel()
     other = SoundLibrary.open(sounds, library=tmp_path / "other.sqlite", model=model)
-    added, failures = other.import_embeddings(path)
-    assert (added, [failure.path.name for failure in failures]) == (8, ["tone1.wav"])
+    report = other.import_embeddings(path)
+    assert report.added == 8
+    assert [failure.path.name for failure in report.failures] == ["tone1.wav"]
     found = [(result.path, result.score) for result in other.search("hiss", limit=9)]
     assert found == [each for each in right if each[0].name != "tone1.wav"]
     assert other.index().unchanged == 8

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from wavtext.cli.index import format_duration
+from wavtext.cli.place import LibraryPlace
 from wavtext.cli.search import library_options, shown
 
 _PATH = click.Path(path_type=Path)
@@ -17,10 +18,10 @@ def library() -> None:
 
 
 @library.command()
-@click.argument("folder", type=_PATH, metavar="DIR")
+@click.argument("folder", type=LibraryPlace(), metavar="DIR")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @library_options
-def stats(folder: Path, as_json: bool, library: Path | None, model: str | None) -> None:
+def stats(folder: Path | str, as_json: bool, library: Path | None, model: str | None) -> None:
     """What a library holds."""
     from wavtext.library.library import SoundLibrary
 
@@ -38,9 +39,9 @@ def stats(folder: Path, as_json: bool, library: Path | None, model: str | None) 
 
 
 @library.command()
-@click.argument("folder", type=_PATH, metavar="DIR")
+@click.argument("folder", type=LibraryPlace(), metavar="DIR")
 @library_options
-def failures(folder: Path, library: Path | None, model: str | None) -> None:
+def failures(folder: Path | str, library: Path | None, model: str | None) -> None:
     """The files that could not be indexed, and why."""
     from wavtext.library.library import SoundLibrary
 
@@ -50,9 +51,9 @@ def failures(folder: Path, library: Path | None, model: str | None) -> None:
 
 
 @library.command()
-@click.argument("folder", type=_PATH, metavar="DIR")
+@click.argument("folder", type=LibraryPlace(), metavar="DIR")
 @library_options
-def check(folder: Path, library: Path | None, model: str | None) -> int:
+def check(folder: Path | str, library: Path | None, model: str | None) -> int:
     """Read the whole library and tell what is damaged; exit status 1 when something is."""
     from wavtext.library.library import SoundLibrary
 
@@ -66,9 +67,9 @@ def check(folder: Path, library: Path | None, model: str | None) -> int:
 
 
 @library.command()
-@click.argument("folder", type=_PATH, metavar="DIR")
+@click.argument("folder", type=LibraryPlace(), metavar="DIR")
 @library_options
-def repair(folder: Path, library: Path | None, model: str | None) -> None:
+def repair(folder: Path | str, library: Path | None, model: str | None) -> None:
     """Rebuild a damaged library from every clip that can still be read."""
     from wavtext.library.library import SoundLibrary
 
@@ -80,23 +81,37 @@ def repair(folder: Path, library: Path | None, model: str | None) -> None:
 
 
 @library.command("import")
-@click.argument("file", type=_PATH, metavar="FILE.parquet")
-@click.argument("folder", type=_PATH, metavar="DIR")
+@click.argument("source", metavar="PARQUET")
+@click.argument("folder", type=LibraryPlace(), metavar="DIR")
+@click.option(
+    "--root",
+    metavar="DIR",
+    help="Where the sounds are that were embedded, when they were moved since.",
+)
 @library_options
-def import_(file: Path, folder: Path, library: Path | None, model: str | None) -> int:
-    """Add sounds of DIR whose embeddings FILE holds, as `wavtext export` writes them."""
+def import_(
+    source: str, folder: Path | str, root: str | None, library: Path | None, model: str | None
+) -> int:
+    """Add sounds whose embeddings are in PARQUET: a file, or a folder or address of some.
+
+    As `wavtext embed` and `wavtext export` write them.  DIR is the folder that holds the sounds,
+    or a collection: qdrant://host:6333/sounds.
+    """
     from wavtext.library.library import SoundLibrary
 
     with SoundLibrary.open(folder, library=library, model=model) as sounds:
-        added, failed = sounds.import_embeddings(file)
-    for failure in failed:
+        report = sounds.import_embeddings(source, root=root)
+    for failure in report.failures:
         click.echo(f"{shown(failure.path, folder)}: {failure.reason}", err=True)
-    click.echo(f"{added:,} sounds imported; {len(failed)} failed.")
-    return 1 if failed else 0
+    line = f"{report.added:,} sounds imported"
+    if report.unchanged:
+        line += f"; {report.unchanged:,} were there"
+    click.echo(f"{line}; {len(report.failures)} failed.")
+    return 1 if report.failures else 0
 
 
 @click.command(short_help="Find sounds that sound the same.")
-@click.argument("folder", type=_PATH, metavar="DIR")
+@click.argument("folder", type=LibraryPlace(), metavar="DIR")
 @click.option(
     "--threshold",
     type=click.FloatRange(-1, 1),
@@ -107,7 +122,7 @@ def import_(file: Path, folder: Path, library: Path | None, model: str | None) -
 @click.option("--json", "as_json", is_flag=True, help="Print one group a line as JSON.")
 @library_options
 def duplicates(
-    folder: Path, threshold: float, as_json: bool, library: Path | None, model: str | None
+    folder: Path | str, threshold: float, as_json: bool, library: Path | None, model: str | None
 ) -> None:
     """Find sounds that sound the same: equal files, and equal sounds in other formats."""
     from wavtext.library.library import SoundLibrary
@@ -127,11 +142,13 @@ def duplicates(
 
 
 @click.command(short_help="Write a library's embeddings to a file.")
-@click.argument("folder", type=_PATH, metavar="DIR")
+@click.argument("folder", type=LibraryPlace(), metavar="DIR")
 @click.option("-o", "--out", type=_PATH, required=True, help="A .parquet or .npz file.")
 @click.option("--clips", is_flag=True, help="One row for each sound instead of each window.")
 @library_options
-def export(folder: Path, out: Path, clips: bool, library: Path | None, model: str | None) -> None:
+def export(
+    folder: Path | str, out: Path, clips: bool, library: Path | None, model: str | None
+) -> None:
     """Write a library's embeddings to a Parquet or NumPy file."""
     from wavtext.library.library import SoundLibrary
 

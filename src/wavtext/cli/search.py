@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from wavtext.cli.place import LibraryPlace, library_place
+
 if TYPE_CHECKING:
     from wavtext.library.library import SearchResult
 
@@ -93,16 +95,16 @@ def search(
     if len(words) not in (1, 2) or (len(words) == 1 and not like):
         raise click.UsageError('Give a text and a folder: wavtext search "a dog barking" DIR')
     text = words[0] if len(words) == 2 else ""
-    run_search(text, like, Path(words[-1]), library, model, options)
+    run_search(text, like, library_place(words[-1]), library, model, options)
 
 
 @click.command(short_help="Find sounds that sound like a file.")
 @click.argument("sound", metavar="FILE[@START-END]")
-@click.argument("folder", type=_PATH, metavar="DIR")
+@click.argument("folder", type=LibraryPlace(), metavar="DIR")
 @library_options
 @result_options
 def similar(
-    sound: str, folder: Path, library: Path | None, model: str | None, **options: Any
+    sound: str, folder: Path | str, library: Path | None, model: str | None, **options: Any
 ) -> None:
     """Find sounds that sound like a file, or like a part of it: wavtext similar a.wav@2-3.5 DIR."""
     run_search("", (sound,), folder, library, model, options)
@@ -111,7 +113,7 @@ def similar(
 def run_search(
     text: str,
     like: Sequence[str],
-    folder: Path,
+    folder: Path | str,
     library: Path | None,
     model: str | None,
     options: dict[str, Any],
@@ -153,7 +155,7 @@ def run_search(
     _write(results, text or "like " + ", ".join(Path(each).name for each in like), options)
 
 
-def print_results(results: "Sequence[SearchResult]", folder: Path) -> None:
+def print_results(results: "Sequence[SearchResult]", folder: Path | str) -> None:
     """A table: relevance, score, where in the file, file; an honest line when nothing fits."""
     from wavtext.library.relevance import nothing_matches
 
@@ -167,7 +169,7 @@ def print_results(results: "Sequence[SearchResult]", folder: Path) -> None:
         fit = f"{result.score:.2f}"
         if result.relevance is not None:
             fit = f"{result.relevance:4.0%}  {fit}"
-        name = shown(result.path, folder)
+        name = result.uri or shown(result.path, folder)
         if result.duplicates:
             name += f"  (+{len(result.duplicates)} that sound the same)"
         rows.append((fit, place(result.start, result.end), name))
@@ -210,10 +212,10 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def shown(path: Path, folder: Path) -> str:
+def shown(path: Path, folder: Path | str) -> str:
     """A path below the folder, printable whatever its bytes."""
     try:
-        text = str(path.relative_to(folder.expanduser().absolute()))
+        text = str(path.relative_to(Path(folder).expanduser().absolute()))
     except ValueError:
         text = str(path)
     return text.encode(errors="backslashreplace").decode()

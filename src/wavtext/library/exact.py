@@ -19,7 +19,7 @@ class Index(Protocol):
     """What a search needs of the embeddings, however they are kept."""
 
     def best(
-        self, query: Vector, count: int, allowed: Int64[np.ndarray, " clips"] | None
+        self, query: Vector, count: int, allowed: Any
     ) -> tuple[Int64[np.ndarray, " best"], Float32[np.ndarray, " best"]]:
         """(clip ids, score of the best window), best first, among the clips allowed."""
         ...

@@ -64,9 +64,9 @@ class Filters:
         if self.channels is not None:
             terms.append(("channels = ?", [self.channels]))
         if self.after:
-            terms.append(("mtime_ns >= ?", [_nanoseconds(self.after)]))
+            terms.append(("mtime_ns >= ?", [nanoseconds(self.after)]))
         if self.before:
-            terms.append(("mtime_ns < ?", [_nanoseconds(self.before)]))
+            terms.append(("mtime_ns < ?", [nanoseconds(self.before)]))
         if self.licence:
             terms.append(("notes.licence LIKE ? ESCAPE '!'", [f"%{_escape(self.licence)}%"]))
         terms += [
@@ -84,7 +84,7 @@ def _escape(text: str) -> str:
     return text
 
 
-def _nanoseconds(day: str) -> int:
+def nanoseconds(day: str) -> int:
     """The beginning of a day, here, in nanoseconds since 1970."""
     try:
         begin = datetime.combine(date.fromisoformat(day), time()).astimezone()

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -28,11 +28,11 @@ from wavtext.library.adapt.vocabulary import Source
 from wavtext.library.asking import answer
 from wavtext.library.choice import ModelChoice, model_source
 from wavtext.library.filters import Filters
-from wavtext.library.importing import import_embeddings
+from wavtext.library.importing import ImportReport, import_embeddings
 from wavtext.library.indexing import Progress, index_folder, open_for_indexing
 from wavtext.library.lock import IndexLock
 from wavtext.library.pipeline import Embedder
-from wavtext.library.place import LIBRARY_FILE, claim, make_place
+from wavtext.library.place import LIBRARY_FILE, claim, is_qdrant, make_place
 from wavtext.library.query import Like, Query
 from wavtext.library.reader import Reader
 from wavtext.library.results import (
@@ -53,6 +53,7 @@ __all__ = [
     "AdaptReport",
     "Failure",
     "Filters",
+    "ImportReport",
     "IndexProgress",
     "IndexReport",
     "LibraryClip",
@@ -91,7 +92,7 @@ class SoundLibrary:
         """The library of a folder; nothing is read or written yet.
 
         Args:
-            folder: The folder of sounds.
+            folder: The folder of sounds, or a collection: qdrant://host:6333/sounds.
             library: Where the library is kept; FOLDER/.wavtext/library.sqlite when None.
             model: A loaded model, the name of one, or a model folder; None takes the model that
                 made the library, and "compact" for a new one.
@@ -99,6 +100,10 @@ class SoundLibrary:
         Raises:
             LibraryError: There is neither such a folder nor such a library.
         """
+        if is_qdrant(folder):
+            from wavtext.library.qdrant.library import QdrantLibrary
+
+            return cast(Self, QdrantLibrary(str(folder), model))
         folder = Path(os.path.abspath(Path(folder).expanduser()))
         path = Path(library).expanduser() if library is not None else folder / LIBRARY_FILE
         path = Path(os.path.abspath(path))
@@ -319,17 +324,32 @@ class SoundLibrary:
         """
         return contents.export_embeddings(self._reader, Path(path), windows=windows)
 
-    def import_embeddings(self, path: str | Path) -> tuple[int, list[Failure]]:
-        """Add clips of the folder whose embeddings a Parquet file holds, without decoding them.
+    def import_embeddings(
+        self, source: str | Path, *, root: str | Path | None = None
+    ) -> ImportReport:
+        """Add clips whose embeddings Parquet files hold, without decoding them.
 
-        Returns:
-            How many clips were added, and those that could not be.
+        Args:
+            source: A file of `wavtext embed` or `wavtext export`, or a folder or address of some.
+            root: What the paths in the files are relative to; when None, the folder that was
+                embedded if it is there, else the library's.
+
+        Raises:
+            ModelMismatchError: Another model made the embeddings.
+            LibraryError: The files cannot be read.
         """
         model = self.model
         make_place(self.folder, self.path)
         with IndexLock(self.path), contextlib.closing(Store(self.path, write=True)) as store:
             claim(self.folder, self.path, store)
-            return import_embeddings(Path(path), self.folder, store, model, model_source(model))
+            return import_embeddings(
+                str(source),
+                self.folder,
+                store,
+                model,
+                model_source(model),
+                None if root is None else Path(root),
+            )
 
     def watch(
         self,

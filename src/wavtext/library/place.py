@@ -8,6 +8,11 @@ from wavtext.library.store import Store
 LIBRARY_FILE = Path(".wavtext") / "library.sqlite"
 
 
+def is_qdrant(place: str | Path) -> bool:
+    """Whether a library is a collection of Qdrant's: qdrant://host:6333/sounds."""
+    return str(place).startswith(("qdrant:", "qdrant+"))
+
+
 def make_place(folder: Path, path: Path) -> None:
     """Make the folder that the library's file is kept in."""
     if not folder.is_dir():

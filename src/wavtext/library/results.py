@@ -23,6 +23,7 @@ class SearchResult:
     Attributes:
         clip_id: The clip's number in the library; never used again for another clip.
         path: The file.
+        uri: Where the file lies when it is not on this machine: s3://bucket/a.wav; else empty.
         start: Where the best window begins, in seconds.
         end: Where it ends, in seconds.
         score: Cosine between the query and the best window; higher is better.
@@ -41,6 +42,7 @@ class SearchResult:
     end: float
     score: float
     duration: float
+    uri: str = ""
     relevance: float | None = None
     windows: tuple[MatchingWindow, ...] = ()
     matched: tuple[str, ...] = ()
@@ -61,6 +63,8 @@ class SearchResult:
             "windows": [_window(window) for window in self.windows],
             "matched": list(self.matched),
         }
+        if self.uri:
+            values["uri"] = self.uri
         if self.duplicates:
             values["duplicates"] = [str(path) for path in self.duplicates]
         if self.heat:

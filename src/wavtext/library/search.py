@@ -9,9 +9,10 @@ ordered by their probability, which counts names too. `SearchResult.score` stays
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -22,7 +23,6 @@ from wavtext.library.explain import explain_words
 from wavtext.library.filters import Filters
 from wavtext.library.records import ClipRecord
 from wavtext.library.results import MatchingWindow, SearchResult
-from wavtext.library.store import Store
 
 NAME_WEIGHT = 3.0  # standard deviations that a name with all words of the query is worth
 READ_AT_ONCE = 20  # candidates
@@ -43,6 +43,30 @@ _STOP_WORDS = frozenset(
 Clips = Int64[np.ndarray, " clips"]
 # (clips,) scores, (clips, dim) best windows, (clips,) shares of the query's words -> probabilities
 Relevance = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+class Catalogue(Protocol):
+    """What a search needs of names, notes and records, wherever they are kept."""
+
+    def allowed(self, filters: Filters) -> Any:
+        """What `Index.best` takes for clips that a filter lets pass; None for all."""
+        ...
+
+    def passing(self, clip_ids: Clips, allowed: Any) -> Clips:
+        """Those clips that are allowed."""
+        ...
+
+    def clips_with_word(self, word: str) -> list[int]:
+        """Clips whose name, captions or tags hold a word in any of its forms."""
+        ...
+
+    def count(self, table: str) -> int:
+        """How many there are of something: "clips"."""
+        ...
+
+    def clip_rows(self, clip_ids: Iterable[int] | None = None) -> Iterator[tuple[int, ClipRecord]]:
+        """(clip id, record) of the clips asked for, those that are there, in that order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +139,7 @@ class _Named:
 
 def search(
     folder: Path,
-    store: Store,
+    store: Catalogue,
     index: Index,
     query: Vector,
     text: str,
@@ -172,11 +196,10 @@ def clip_vector(vectors: Float32[np.ndarray, "windows dim"]) -> Vector:
 
 
 def _candidates(
-    store: Store, index: Index, query: Vector, text: str, options: SearchOptions
+    store: Catalogue, index: Index, query: Vector, text: str, options: SearchOptions
 ) -> Iterator[_Candidate]:
     """Clips worth a closer look, in order."""
-    condition, values = options.filters.to_sql()
-    allowed = np.array(store.clips_where(condition, values), np.int64) if condition else None
+    allowed = store.allowed(options.filters)
     words = content_words(text) if options.names else []
     pool = options.limit + len(options.exclude)
     if words or options.group or options.diversity:
@@ -186,7 +209,10 @@ def _candidates(
     if named is None:
         shares = np.zeros(len(ids), np.float32)
     else:
-        ids, scores, shares = _with_named(index, query, ids, scores, named, allowed)
+        others = np.setdiff1d(named.ids[np.argsort(-named.shares, kind="stable")[:POOL]], ids)
+        if allowed is not None:
+            others = store.passing(others, allowed)
+        ids, scores, shares = _with_named(index, query, ids, scores, named, others)
     bonus = NAME_WEIGHT * float((index.sample(SAMPLE) @ query).std()) if named else 0.0
     ranks = scores + np.float32(bonus) * shares
     if options.exclude:
@@ -205,12 +231,9 @@ def _with_named(
     ids: Clips,
     scores: Float32[np.ndarray, " clips"],
     named: _Named,
-    allowed: Clips | None,
+    others: Clips,
 ) -> tuple[Clips, Float32[np.ndarray, " all"], Float32[np.ndarray, " all"]]:
-    """Clips found by sound and the best named ones: (ids, scores, shares of the query's words)."""
-    others = np.setdiff1d(named.ids[np.argsort(-named.shares, kind="stable")[:POOL]], ids)
-    if allowed is not None:
-        others = others[np.isin(others, allowed)]
+    """Clips found by sound, and others by name: (ids, scores, shares of the query's words)."""
     every = np.concatenate([ids, others])
     scores = np.concatenate([scores, index.best_of(others, query)])
     places = np.searchsorted(named.ids, every).clip(max=len(named.ids) - 1)
@@ -218,7 +241,7 @@ def _with_named(
     return every, scores, shares.astype(np.float32)
 
 
-def _named(store: Store, words: list[str], found: Clips) -> _Named | None:
+def _named(store: Catalogue, words: list[str], found: Clips) -> _Named | None:
     """What names say: of the clips that hold a word, those found by sound, and POOL others.
 
     Rare words count more. None where no clip holds a word.
@@ -242,7 +265,7 @@ def _named(store: Store, words: list[str], found: Clips) -> _Named | None:
     return _Named(words, ids[wanted], shares[wanted], holds[:, wanted])
 
 
-def _details(store: Store, index: Index, candidates: Iterator[_Candidate]) -> Iterator[_Found]:
+def _details(store: Catalogue, index: Index, candidates: Iterator[_Candidate]) -> Iterator[_Found]:
     """Records and embeddings of candidates, read a few at a time as they are asked for."""
     while some := list(itertools.islice(candidates, READ_AT_ONCE)):
         records = dict(store.clip_rows([each.clip_id for each in some]))

@@ -4,8 +4,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int64
+
 from wavtext.library import schema
 from wavtext.library.database import Database
+from wavtext.library.filters import Filters
 from wavtext.library.notes import Notes
 from wavtext.library.records import path_text
 
@@ -57,6 +61,17 @@ class Wordbook(Database):
         query = "SELECT rowid FROM words WHERE words MATCH ?"
         with self.reading() as connection:
             return [row[0] for row in connection.execute(query, (f'"{word}"',))]
+
+    def allowed(self, filters: Filters) -> Int64[np.ndarray, " clips"] | None:
+        """The clips that filters let pass; None for all."""
+        condition, values = filters.to_sql()
+        return np.array(self.clips_where(condition, values), np.int64) if condition else None
+
+    def passing(
+        self, clip_ids: Int64[np.ndarray, " some"], allowed: Int64[np.ndarray, " clips"]
+    ) -> Int64[np.ndarray, " passing"]:
+        """Those clips that are allowed."""
+        return clip_ids[np.isin(clip_ids, allowed)]
 
     def clips_where(self, condition: str, values: list[Any]) -> list[int]:
         """Clips that a filter lets pass; see Filters.to_sql."""

@@ -7,6 +7,7 @@ not at all.
 import glob
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -95,12 +96,13 @@ class Place:
         }
 
     def state(self, name: str) -> tuple[int, int] | None:
-        """(size, time) of a file; None when it is not there."""
+        """(size, time) of a file; None when there is no such file."""
         try:
             if self.remote:
-                return _state(self._system.info(join(self._root, name)))
+                found = self._system.info(join(self._root, name))
+                return _state(found) if found.get("type", "file") == "file" else None
             info = os.stat(join(self.url, name))
-            return info.st_size, info.st_mtime_ns
+            return (info.st_size, info.st_mtime_ns) if stat.S_ISREG(info.st_mode) else None
         except FileNotFoundError:
             return None
 

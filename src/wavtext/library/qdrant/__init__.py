@@ -1,0 +1,1 @@
+"""A library kept in Qdrant, for collections that outgrow one machine."""
