@@ -10,9 +10,11 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
+from wavtext.audio.log_mel import LogMelConfig
 from wavtext.cli.collect import SOURCES, collect
 from wavtext.cli.corpus import corpus
 from wavtext.corpora.manifest import Clip, read_manifest, write_manifest
+from wavtext.corpora.packed import pack_options
 from wavtext.errors import CollectError
 
 
@@ -52,6 +54,15 @@ def test_a_folder_is_collected_described_checked_packed_and_unpacked(
     assert "3 of 3 clips" in result.output
     assert run(corpus, "unpack", tmp_path / "p", "--out", tmp_path / "u").return_value is None
     assert len(read_manifest(tmp_path / "u" / "manifest.jsonl", check_files=True)) == 3
+
+
+def test_a_pack_holds_the_log_mels_of_a_runs_settings(library: Path, tmp_path: Path) -> None:
+    run(collect, "folder", library, "--out", tmp_path / "c", "--template", "{title}")
+    settings = tmp_path / "run.toml"
+    settings.write_text("epochs = 3\n[front_end]\nsample_rate = 16000\nn_mels = 32\n")
+    manifest, url = tmp_path / "c" / "manifest.jsonl", str(tmp_path / "p")
+    run(corpus, "pack", manifest, "--out", url, "--config", settings)
+    assert pack_options(url).log_mel == LogMelConfig(sample_rate=16_000, n_mels=32)
 
 
 def test_missing_audio_is_counted_and_sets_the_exit_status(library: Path, tmp_path: Path) -> None:

@@ -168,9 +168,11 @@ def check(
 @click.argument("manifest", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", required=True, metavar="URL", help="A folder, s3://, gs://, ...")
 @click.option("--sample-rate", type=click.IntRange(min=1), default=44_100, help="Hz.")
-@click.option("--log-mel", is_flag=True, help="Also pack the log-mels that training uses.")
+@click.option("--log-mel", is_flag=True, help="Also pack log-mels, of the paper's front end.")
 @click.option(
-    "--config", type=click.Path(path_type=Path, exists=True), help="TOML with a table [log_mel]."
+    "--config",
+    type=click.Path(path_type=Path, exists=True),
+    help="A run's settings (TOML): pack the log-mels of their [front_end].",
 )
 @click.option("--max-duration", type=float, default=300.0, help="Seconds; longer clips are cut.")
 @click.option("--shard-size", type=click.IntRange(min=1), default=256, help="Clips in a shard.")
@@ -198,8 +200,9 @@ def pack(
 
     front_end = None
     if config:
-        table = read_toml(config).get("log_mel", {})
-        front_end = from_dict(LogMelConfig, table, where=str(config), table="log_mel")
+        tables = read_toml(config)
+        name = "log_mel" if "log_mel" in tables else "front_end"  # of a run's settings
+        front_end = from_dict(LogMelConfig, tables.get(name, {}), where=str(config), table=name)
         sample_rate = front_end.sample_rate
     elif log_mel:
         front_end = LogMelConfig(sample_rate=sample_rate)
