@@ -3,6 +3,7 @@
 None of it needs a model.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from wavtext.errors import DamagedLibraryError
 from wavtext.library.choice import model_label
 from wavtext.library.duplicates import same_sounds
 from wavtext.library.export import write_embeddings
+from wavtext.library.quantised import EXACT_UP_TO
 from wavtext.library.reader import Reader
 from wavtext.library.records import ClipRecord
 from wavtext.library.results import Failure, LibraryClip, LibraryStats
@@ -20,18 +22,13 @@ from wavtext.library.results import Failure, LibraryClip, LibraryStats
 
 def list_clips(reader: Reader, clip_ids: Iterable[int] | None = None) -> Iterator[LibraryClip]:
     """All clips in the order they were added, or those asked for."""
-    store = reader.store()
-    matrix = reader.matrix()
-    counts = dict(
-        zip(
-            matrix.clip_ids[matrix.alive].tolist(),
-            np.diff(matrix.offsets)[matrix.alive].tolist(),
-            strict=True,
-        )
-    )
-    for clip_id, record in store.clip_rows(clip_ids):
-        if record.format:
-            yield _clip(reader.folder, clip_id, record, counts.get(clip_id, 0))
+    store, model_id = reader.store(), reader.model().model_id
+    rows = store.clip_rows(clip_ids)
+    while some := list(itertools.islice(rows, 500)):
+        counts = store.window_counts([clip_id for clip_id, _ in some], model_id)
+        for clip_id, record in some:
+            if record.format:
+                yield _clip(reader.folder, clip_id, record, counts.get(clip_id, 0))
 
 
 def list_failures(reader: Reader) -> list[Failure]:
@@ -42,20 +39,26 @@ def list_failures(reader: Reader) -> list[Failure]:
 
 def count_contents(reader: Reader) -> LibraryStats:
     """How much the library holds."""
-    store = reader.store()
-    matrix = reader.matrix()
-    model = store.active_model()
-    records = [record for _, record in store.clip_rows()]
+    store, model = reader.store(), reader.model()
+    windows = store.count_windows(model.model_id)
+    if windows <= EXACT_UP_TO:
+        damaged = len(reader.matrix().damaged)
+    else:  # too many to hold
+        damaged = sum(not row.intact for row in store.embedding_rows(model.model_id))
+    clips, duration = 0, 0.0
+    for _, record in store.clip_rows():
+        clips += 1
+        duration += record.duration
     files = [Path(f"{reader.path}{suffix}") for suffix in ("", "-wal")]
     return LibraryStats(
-        clips=len(records),
-        windows=int(np.diff(matrix.offsets)[matrix.alive].sum()),
-        duration=sum(record.duration for record in records),
+        clips=clips,
+        windows=windows,
+        duration=duration,
         failures=store.count("failures"),
-        model=model_label(model) if model else "",
-        dim=model.dim if model else 0,
+        model=model_label(model),
+        dim=model.dim,
         size=sum(file.stat().st_size for file in files if file.exists()),
-        damaged=len(matrix.damaged),
+        damaged=damaged,
         adapted=reader.adapted() is not None,
     )
 

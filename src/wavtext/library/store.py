@@ -1,15 +1,16 @@
-"""Clips, embeddings and failures in and out of the SQLite file.
+"""Clips and embeddings in and out of the SQLite file.
 
-With notebook.py, wordbook.py and rows.py, all that knows the tables.
+With notebook.py, wordbook.py, failures.py and rows.py, all that knows the tables.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from wavtext.library import schema
+from wavtext.library.failures import Failures
 from wavtext.library.notebook import Notebook
 from wavtext.library.notes import name_words
 from wavtext.library.records import (
@@ -36,7 +37,7 @@ from wavtext.library.rows import (
 from wavtext.library.wordbook import Wordbook
 
 
-class Store(Notebook, Wordbook):
+class Store(Notebook, Wordbook, Failures):
     """The tables of one library.
 
     Args:
@@ -71,22 +72,29 @@ class Store(Notebook, Wordbook):
     def clip_rows(self, clip_ids: Iterable[int] | None = None) -> Iterator[tuple[int, ClipRecord]]:
         """(clip id, record), all of them in order or those asked for; damaged rows are left out."""
         columns = f"id, crc, {CLIP_COLUMNS}"
+        if clip_ids is None:
+            yield from self._all_clip_rows(columns)
+            return
+        wanted = list(clip_ids)
+        found: dict[int, Any] = {}
         with self.reading() as connection:
-            if clip_ids is None:
-                rows = connection.execute(f"SELECT {columns} FROM clips ORDER BY id").fetchall()
-            else:
-                wanted = list(clip_ids)
-                found: dict[int, Any] = {}
-                for begin in range(0, len(wanted), 500):
-                    some = wanted[begin : begin + 500]
-                    marks = ",".join("?" * len(some))
-                    query = f"SELECT {columns} FROM clips WHERE id IN ({marks})"
-                    found.update((row[0], row) for row in connection.execute(query, some))
-                rows = [found[clip_id] for clip_id in wanted if clip_id in found]
-        for row in rows:
-            record = record_of(row[2:])
-            if record_crc(row[0], record) == row[1]:
-                yield row[0], record
+            for begin in range(0, len(wanted), 500):
+                some = wanted[begin : begin + 500]
+                query = f"SELECT {columns} FROM clips WHERE id IN ({_marks(some)})"
+                found.update((row[0], row) for row in connection.execute(query, some))
+        yield from _intact(found[clip_id] for clip_id in wanted if clip_id in found)
+
+    def _all_clip_rows(self, columns: str) -> Iterator[tuple[int, ClipRecord]]:
+        """A few thousand at a time, so that a million clips do not lie in memory at once."""
+        last = 0
+        while True:
+            query = f"SELECT {columns} FROM clips WHERE id > ? ORDER BY id LIMIT 5000"
+            with self.reading() as connection:
+                rows = connection.execute(query, (last,)).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            yield from _intact(rows)
 
     def clips_at(self, paths: Iterable[str]) -> list[int]:
         """The clips with these paths."""
@@ -218,39 +226,6 @@ class Store(Notebook, Wordbook):
             damaged.update(row.clip_id for row in self.embedding_rows(model_id) if not row.intact)
         return sorted(damaged)
 
-    # Failures
-
-    def put_failure(
-        self, path: str, size: int, mtime_ns: int, reason: str, *, final: bool, remove: bool
-    ) -> None:
-        """Remember that a file failed; `remove` forgets the clip it was before."""
-        with self.writing() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
-                (path_key(path), size, mtime_ns, int(final), reason),
-            )
-            if remove:
-                row = connection.execute(
-                    "SELECT id FROM clips WHERE path = ?", (path_key(path),)
-                ).fetchone()
-                if row is not None:
-                    remove_clip(connection, row[0])
-
-    def failures(self) -> dict[str, tuple[int, int, bool, str]]:
-        """Path -> (size, mtime_ns, final, reason)."""
-        with self.reading() as connection:
-            rows = connection.execute(
-                "SELECT path, size, mtime_ns, final, reason FROM failures ORDER BY path"
-            ).fetchall()
-        return {path_text(row[0]): (row[1], row[2], bool(row[3]), row[4]) for row in rows}
-
-    def forget_failures(self, paths: Iterable[str]) -> None:
-        """Drop failures whose file is gone."""
-        with self.writing() as connection:
-            connection.executemany(
-                "DELETE FROM failures WHERE path = ?", [(path_key(path),) for path in paths]
-            )
-
     # Embeddings
 
     def embedding_rows(self, model_id: int, after: int = 0) -> Iterator[EmbeddingRow]:
@@ -281,13 +256,27 @@ class Store(Notebook, Wordbook):
                 some = wanted[begin : begin + 500]
                 rows += connection.execute(
                     "SELECT clip_id, revision, content, spans, vectors, crc FROM embeddings "
-                    f"WHERE model_id = ? AND clip_id IN ({','.join('?' * len(some))})",
+                    f"WHERE model_id = ? AND clip_id IN ({_marks(some)})",
                     (model_id, *some),
                 )
         identity = self._identities[model_id]
         for clip_id, revision, content, spans, vectors, crc in rows:
             intact = embedding_crc(clip_id, identity, content, spans, vectors) == crc
             yield EmbeddingRow(clip_id, revision, spans, vectors, intact)
+
+    def window_counts(self, clip_ids: Iterable[int], model_id: int) -> dict[int, int]:
+        """Clip -> how many windows a model embedded of it, for those of these clips it did."""
+        wanted = list(clip_ids)
+        sizes: dict[int, int] = {}
+        with self.reading() as connection:
+            for begin in range(0, len(wanted), 500):
+                some = wanted[begin : begin + 500]
+                query = (
+                    "SELECT clip_id, length(spans) FROM embeddings "
+                    f"WHERE model_id = ? AND clip_id IN ({_marks(some)})"
+                )
+                sizes.update(connection.execute(query, (model_id, *some)))
+        return {clip_id: size // (2 * SPAN_TYPE.itemsize) for clip_id, size in sizes.items()}
 
     def count_windows(self, model_id: int, after: int = 0) -> int:
         """Windows of a model that were written after a revision."""
@@ -304,3 +293,16 @@ class Store(Notebook, Wordbook):
         with self.reading() as connection:
             rows = connection.execute("SELECT clip_id FROM removed WHERE revision > ?", (revision,))
             return [row[0] for row in rows]
+
+
+def _marks(values: Sequence[Any]) -> str:
+    """A placeholder for each value of an SQL list."""
+    return ",".join("?" * len(values))
+
+
+def _intact(rows: Iterable[Any]) -> Iterator[tuple[int, ClipRecord]]:
+    """(clip id, record) of rows whose checksum holds."""
+    for row in rows:
+        record = record_of(row[2:])
+        if record_crc(row[0], record) == row[1]:
+            yield row[0], record
