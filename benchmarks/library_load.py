@@ -1,7 +1,7 @@
 """A library under load: unchanged files, the cost of the pipeline, readers beside an indexer.
 
     python benchmarks/library_load.py unchanged [--files 100000]
-    python benchmarks/library_load.py pipeline FOLDER
+    python benchmarks/library_load.py pipeline FOLDER [--attempts 3]
     python benchmarks/library_load.py readers FOLDER [--minutes 10]
 
 `unchanged` makes a folder of tiny files, marks them as indexed and times a run that finds nothing
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("what", choices=("unchanged", "pipeline", "readers"))
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--attempts", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=10.0)
     arguments = parser.parse_args()
     commit = subprocess.run(
@@ -50,7 +51,7 @@ def main() -> None:
     elif arguments.folder is None:
         parser.error("name a FOLDER of sounds")
     elif arguments.what == "pipeline":
-        pipeline(arguments.folder)
+        pipeline(arguments.folder, arguments.attempts)
     else:
         readers(arguments.folder, arguments.minutes)
 
@@ -95,7 +96,7 @@ def unchanged(files: int) -> None:
                       f"{cpu:.1f} s CPU")  # fmt: skip
 
 
-def pipeline(folder: Path) -> None:
+def pipeline(folder: Path, attempts: int) -> None:
     from wavtext.model.model import load_model
 
     model = load_model()
@@ -105,7 +106,7 @@ def pipeline(folder: Path) -> None:
     cpu = time.process_time()
     model.embed_text(background_captions())
     print(f"calibration captions, once a library: {time.process_time() - cpu:.2f} CPU-s")
-    for attempt in range(3):
+    for attempt in range(attempts):
         cpu = time.process_time()
         batch = []
         for file in files:
