@@ -3,7 +3,7 @@
     python benchmarks/corpora.py speed [--clips 200] [--workers 2] [--runs 5]
     python benchmarks/corpora.py fingerprint --sounds FOLDER [--clips 500]
     python benchmarks/corpora.py scale [--clips 50000] [--duration 10]
-    python benchmarks/corpora.py memory --sounds FOLDER --work FOLDER [--clips 50000]
+    python benchmarks/corpora.py memory --sounds FOLDER --work FOLDER [--command pack]
 
 speed: 10 s stereo clips of noise and tones, 48 kHz, in four formats -> times real time, of
 `wavtext corpus pack --log-mel` (decode, check, resample to 44.1 kHz, log-mel, FLAC, one pass), by
@@ -13,8 +13,8 @@ different files taken for copies.
 scale: the one pair among random fingerprints of some seconds -> seconds, peak memory.  Few of them
 are similar enough to be compared word by word; real ones are, which costs time, not memory.
 memory: real sounds at eight speeds, each a file of its own (16-bit FLAC), in a manifest -> what
-`wavtext corpus check` finds, how long it takes, and the most memory that it and its workers held
-together, sampled each 0.2 s (shared pages counted once for each process: an upper bound).
+`wavtext corpus check` (or `pack --log-mel`) finds, how long it takes, and the most memory that it
+and its workers held together, sampled each 0.2 s (shared pages counted for each: an upper bound).
 """
 
 import argparse
@@ -203,15 +203,19 @@ SPEEDS = (1.0, 0.63, 0.71, 0.8, 0.9, 1.13, 1.27, 1.43)
 VARIED_RATE = 16_000  # Hz, before the change of speed
 
 
-def memory(sounds: Path, work: Path, clips: int) -> None:
+def memory(what: str, sounds: Path, work: Path, clips: int) -> None:
     manifest = work / "manifest.jsonl"
     if not manifest.exists():
         made, duration = vary(sounds, work, clips)
         print(f"{made} files, {duration / 3600:.1f} h, under {work}", flush=True)
     (work / CACHE_NAME).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "wavtext", "corpus", "check", str(manifest)]
+    command = [sys.executable, "-m", "wavtext", "corpus", what, str(manifest)]
+    if what == "check":
+        command += ["--out", str(work / "exclude.jsonl")]
+    else:
+        command += ["--out", str(work / "pack"), "--log-mel"]
     start = time.perf_counter()
-    running = subprocess.Popen([*command, "--out", str(work / "exclude.jsonl")])
+    running = subprocess.Popen(command)
     most, alone = 0.0, 0.0
     while running.poll() is None:
         held = tree_memory(running.pid)
@@ -274,6 +278,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--sounds", type=Path)
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--command", choices=["check", "pack"], default="check")
     parser.add_argument("--duration", type=float, default=10.0)
     arguments = parser.parse_args()
     print(machine())
@@ -284,7 +289,7 @@ def main() -> None:
     elif arguments.what == "scale":
         scale(arguments.clips or 50_000, arguments.duration)
     else:
-        memory(arguments.sounds, arguments.work, arguments.clips or 50_000)
+        memory(arguments.command, arguments.sounds, arguments.work, arguments.clips or 50_000)
 
 
 if __name__ == "__main__":

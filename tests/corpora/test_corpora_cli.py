@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 from wavtext.audio.log_mel import LogMelConfig
 from wavtext.cli.collect import SOURCES, collect
 from wavtext.cli.corpus import corpus
+from wavtext.corpora.exclusions import Exclusion, read_usable_clips, write_exclusions
 from wavtext.corpora.manifest import Clip, read_manifest, write_manifest
-from wavtext.corpora.packed import pack_options
+from wavtext.corpora.packed import pack_options, read_packed_clips
 from wavtext.errors import CollectError
 
 
@@ -63,6 +64,18 @@ def test_a_pack_holds_the_log_mels_of_a_runs_settings(library: Path, tmp_path: P
     manifest, url = tmp_path / "c" / "manifest.jsonl", str(tmp_path / "p")
     run(corpus, "pack", manifest, "--out", url, "--config", settings)
     assert pack_options(url).log_mel == LogMelConfig(sample_rate=16_000, n_mels=32)
+
+
+def test_a_pack_leaves_out_what_training_from_the_manifest_would(
+    library: Path, tmp_path: Path
+) -> None:
+    run(collect, "folder", library, "--out", tmp_path / "c", "--template", "{title}")
+    manifest, url = tmp_path / "c" / "manifest.jsonl", str(tmp_path / "p")
+    write_exclusions(tmp_path / "c" / "exclude.jsonl", [Exclusion("crow.wav", "duplicate audio")])
+    run(corpus, "pack", manifest, "--out", url)
+    expected = [clip.clip_id for clip in read_usable_clips(manifest)]
+    assert [clip.clip_id for clip in read_packed_clips(url)] == expected
+    assert len(expected) == 2
 
 
 def test_missing_audio_is_counted_and_sets_the_exit_status(library: Path, tmp_path: Path) -> None:

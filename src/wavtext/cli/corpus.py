@@ -176,7 +176,11 @@ def check(
 )
 @click.option("--max-duration", type=float, default=300.0, help="Seconds; longer clips are cut.")
 @click.option("--shard-size", type=click.IntRange(min=1), default=256, help="Clips in a shard.")
-@click.option("--exclude", type=click.Path(path_type=Path), help="An exclusion list to honour.")
+@click.option(
+    "--exclude",
+    type=click.Path(path_type=Path),
+    help="An exclusion list  [default: exclude.jsonl beside the manifest, if there is one].",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; default: all cores.")
 def pack(
     manifest: Path,
@@ -192,7 +196,7 @@ def pack(
     """Pack resampled audio and log-mels into Parquet shards, checking each clip on the way."""
     from wavtext.audio.log_mel import LogMelConfig
     from wavtext.config import from_dict, read_toml
-    from wavtext.corpora.exclusions import Exclusions
+    from wavtext.corpora.exclusions import Exclusions, read_usable_clips
     from wavtext.corpora.inspection import CACHE_NAME
     from wavtext.corpora.manifest import read_manifest
     from wavtext.corpora.pack import PackOptions
@@ -206,9 +210,11 @@ def pack(
         sample_rate = front_end.sample_rate
     elif log_mel:
         front_end = LogMelConfig(sample_rate=sample_rate)
-    clips = read_manifest(manifest)
-    if exclude:
-        clips = Exclusions.read(exclude).keep(clips)
+    clips = (
+        Exclusions.read(exclude).keep(read_manifest(manifest))
+        if exclude
+        else read_usable_clips(manifest)
+    )
     options = PackOptions(
         sample_rate=sample_rate,
         log_mel=front_end,
