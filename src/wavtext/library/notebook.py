@@ -1,5 +1,6 @@
 """What a library knows about itself: settings, the models it has met, its revision."""
 
+from pathlib import Path
 from typing import Any
 
 from wavtext.library.database import Database
@@ -8,7 +9,16 @@ from wavtext.library.rows import next_revision
 
 
 class Notebook(Database):
-    """The tables `meta` and `models` of one library."""
+    """The tables `meta` and `models` of one library.
+
+    Args:
+        path: The file.
+        write: Create it when missing and bring an older one up to date.
+    """
+
+    def __init__(self, path: Path, *, write: bool = False) -> None:
+        super().__init__(path, write=write)
+        self._clips = (-1, 0)  # revision, how many there were
 
     def meta(self, key: str, default: Any = None) -> Any:
         """A value of the library's notebook."""
@@ -61,9 +71,15 @@ class Notebook(Database):
         return int(self.meta("revision", 0))
 
     def count(self, table: str) -> int:
-        """Rows of a table."""
+        """Rows of a table; of clips, counted once for each revision, for every search asks."""
         with self.reading() as connection:
-            return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            revision = self.revision()
+            if table == "clips" and self._clips[0] == revision:
+                return self._clips[1]
+            number = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        if table == "clips" and not self.writable:  # what a writer counts may be rolled back
+            self._clips = (revision, number)
+        return number
 
     def _model(self, condition: str, values: tuple[Any, ...]) -> ModelRecord | None:
         with self.reading() as connection:
