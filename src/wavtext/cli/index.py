@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wavtext.cli.place import LibraryPlace
+
 if TYPE_CHECKING:
     from wavtext.library.library import SoundLibrary
     from wavtext.library.results import IndexProgress, IndexReport
 
 
 @click.command(short_help="Make a folder of sounds searchable.")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=LibraryPlace(), metavar="DIR")
 @click.option(
     "--library",
     type=click.Path(path_type=Path),
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--watch", is_flag=True, help="Go on after every change of the folder, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def index(
-    folder: Path,
+    folder: Path | str,
     library: Path | None,
     model: str | None,
     retry: bool,

@@ -33,7 +33,8 @@ def stats(folder: Path | str, as_json: bool, library: Path | None, model: str | 
     click.echo(f"{found.clips:,} sounds, {format_duration(found.duration)}")
     click.echo(f"{found.windows:,} windows by model {found.model} ({found.dim}-d)")
     click.echo(f"{found.failures:,} files failed; {found.damaged:,} clips damaged")
-    click.echo(f"{found.size / 1e6:,.1f} MB on disk")
+    if found.size:  # not known of a server's
+        click.echo(f"{found.size / 1e6:,.1f} MB on disk")
     if found.adapted:
         click.echo(f"Searches know its names; without: wavtext adapt {folder} --undo")
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from wavtext.errors import LibraryError, MissingExtraError
+from wavtext.library.bulk.places import Place
 from wavtext.library.results import SearchResult
 
 Markers = Literal["reaper", "audition"]
@@ -41,11 +42,13 @@ def write_results(results: Sequence[SearchResult], path: Path) -> None:
             for rank, result in enumerate(results, 1):
                 values: dict[str, Any] = {"rank": rank, **result.to_dict()}
                 values["matched"] = " ".join(result.matched)
+                values["path"] = result.uri or values["path"]
                 rows.writerow([values[name] for name in _CSV])
         elif suffix in (".m3u", ".m3u8"):
             file.write("#EXTM3U\n")
             for result in results:
-                file.write(f"#EXTINF:{round(result.duration)},{result.path.stem}\n{result.path}\n")
+                place = result.uri or result.path
+                file.write(f"#EXTINF:{round(result.duration)},{result.path.stem}\n{place}\n")
         else:
             listed = [{"rank": i, **each.to_dict()} for i, each in enumerate(results, 1)]
             if suffix == ".json":
@@ -91,6 +94,8 @@ def write_markers(
 def gather(results: Sequence[SearchResult], folder: Path, *, link: bool = False) -> list[Path]:
     """Copy the found files into a folder, or link them there; names begin with their rank.
 
+    Files that are not on this machine are fetched.
+
     Raises:
         LibraryError: A file is gone, or the folder cannot be written.
     """
@@ -99,6 +104,11 @@ def gather(results: Sequence[SearchResult], folder: Path, *, link: bool = False)
         folder.mkdir(parents=True, exist_ok=True)
         for rank, result in enumerate(results, 1):
             target = folder / f"{rank:02d} {result.path.name}"
+            if result.uri and not link:
+                address, _, name = result.uri.rpartition("/")
+                Place(address).fetch(name, target)
+                placed.append(target)
+                continue
             if not result.path.exists():
                 raise LibraryError(f"{result.path}: is gone.", help="Index the folder again.")
             target.unlink(missing_ok=True)

@@ -36,14 +36,14 @@ class Address:
         """
         parts = urlsplit(text)
         name = parts.path.strip("/")
-        if parts.scheme == "qdrant" and not parts.netloc and name:
+        if text.startswith("qdrant:///") and name:
             return cls(text, LOCAL_COLLECTION, folder=os.path.abspath(f"/{name}"))
         secure = {"qdrant": "http", "qdrant+https": "https"}.get(parts.scheme)
         try:
             port = parts.port or 6333
         except ValueError:
             secure = None
-        if secure is None or not parts.hostname or not name or "/" in name:
+        if secure is None or "://" not in text or not parts.hostname or not name or "/" in name:
             raise LibraryError(
                 f"{text}: not the address of a collection.",
                 help="Write qdrant://host:6333/collection, or qdrant:///a/folder",
@@ -68,6 +68,8 @@ class Client:
             raise MissingExtraError("qdrant", address.text) from error
         self.address = address
         self.local = bool(address.folder)
+        if self.local and not os.path.isdir(address.folder):
+            raise nothing_there(address)  # qdrant-client would make it
         try:
             if self.local:
                 self._client: Any = qdrant_client.QdrantClient(path=address.folder)
@@ -100,3 +102,11 @@ class Client:
             f"{self.address.text}: {said[0] if said else type(error).__name__}",
             help="Is the server running, and is it Qdrant's?" if not self.local else "",
         )
+
+
+def nothing_there(address: Address) -> LibraryError:
+    """Nothing was imported yet."""
+    return LibraryError(
+        f"{address.text}: holds no sounds yet.",
+        help=f"Import some: wavtext library import PARQUET {address.text}",
+    )

@@ -24,7 +24,7 @@ from wavtext.library.importing import ImportReport
 from wavtext.library.library import SoundLibrary
 from wavtext.library.matrix import Matrix
 from wavtext.library.pipeline import Embedder
-from wavtext.library.qdrant.address import Address, Client
+from wavtext.library.qdrant.address import Address, Client, nothing_there
 from wavtext.library.qdrant.collection import Collection
 from wavtext.library.qdrant.importing import import_parts
 from wavtext.library.qdrant.points import record_of, uri_of
@@ -88,10 +88,7 @@ class QdrantReader(Reader):
         """
         stored = self.collection().active_model()
         if stored is None:
-            raise LibraryError(
-                f"{self.address.text}: holds no sounds yet.",
-                help=f"Import some: wavtext library import PARQUET {self.address.text}",
-            )
+            raise nothing_there(self.address)
         return stored
 
     def background(self) -> Float32[np.ndarray, "captions dim"] | None:
@@ -214,6 +211,8 @@ class QdrantLibrary(SoundLibrary):
             root: Where the sounds lie now, a folder or an address; when None, where they lay when
                 they were embedded.
         """
+        if self._source.address.folder:
+            Path(self._source.address.folder).mkdir(parents=True, exist_ok=True)
         return import_parts(
             str(source),
             self._source.collection(),
