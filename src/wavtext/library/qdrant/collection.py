@@ -32,6 +32,7 @@ from wavtext.library.records import VECTOR_TYPE, ClipRecord, ModelRecord
 from wavtext.library.relevance import background_key
 
 PAGE = 1000  # points of one answer
+FEW = 100  # clips that a search looks at closely at a time, at most
 HELD = 500  # clips whose windows wait to be asked for
 
 Windows = tuple[Float32[np.ndarray, "windows 2"], Float32[np.ndarray, "windows dim"]]
@@ -109,12 +110,12 @@ class Collection:
         return int(self.client.call("count", count_filter=condition, exact=True).count)
 
     def clip_rows(self, clip_ids: Iterable[int] | None = None) -> Iterator[tuple[int, ClipRecord]]:
-        """(clip id, record) of all clips, or of those asked for; the latter with their windows."""
-        if clip_ids is None:
-            for payload in self.heads():
+        """(clip id, record) of all clips or of those asked for; of few, their windows are held."""
+        wanted = None if clip_ids is None else list(clip_ids)
+        if wanted is None or len(wanted) > FEW:
+            for payload in self.heads(wanted):
                 yield int(payload["clip_id"]), record_of(payload)
             return
-        wanted = list(clip_ids)
         found: dict[int, list[Any]] = {}
         if wanted:
             for each in self.scroll(_both(any_of("clip_id", wanted)), True, vectors=True):
@@ -138,12 +139,18 @@ class Collection:
     def heads(self, clip_ids: Iterable[int] | None = None) -> Iterator[dict[str, Any]]:
         """The payloads of all clips' first windows, or of those asked for that are there."""
         if clip_ids is None:
-            points = self.scroll(_both(equal("window", 0)), True)
-        else:
-            ids = [point_id(clip_id, 0) for clip_id in clip_ids]
-            points = self.client.call("retrieve", ids=ids, with_payload=True)
-        for each in points:
-            yield each.payload
+            for each in self.scroll(_both(equal("window", 0)), True):
+                yield each.payload
+            return
+        ids = [point_id(clip_id, 0) for clip_id in clip_ids]
+        for begin in range(0, len(ids), PAGE):
+            some = ids[begin : begin + PAGE]
+            for each in self.client.call("retrieve", ids=some, with_payload=True):
+                yield each.payload
+
+    def window_counts(self, clip_ids: Iterable[int], model_id: int) -> dict[int, int]:
+        """Clip -> how many windows it has."""
+        return {int(each["clip_id"]): each["windows"] for each in self.heads(clip_ids)}
 
     # Embeddings
 
