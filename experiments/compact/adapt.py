@@ -70,6 +70,9 @@ def link(index: Path, folder: Path, how: str) -> dict[str, str]:
             except OSError:
                 path.symlink_to((index.parent / row["file"]).resolve())
         titles[path.relative_to(folder).as_posix()] = row["title"]
+    for path in folder.rglob("*"):  # links of an earlier run
+        if path.suffix in (".ogg", ".opus") and path.relative_to(folder).as_posix() not in titles:
+            path.unlink()
     return titles
 
 

@@ -425,8 +425,10 @@ def main():
     model = wavtext.load_model(arguments.model)
     heard = {key: model.embed_audio([Waveform(sounds.made[key], RATE)])[0] for key in keys}
     tokenizer, bert = load_minilm(arguments.ingredients)
-    names = [some[0] for some in load_phrases(arguments.ingredients / "phrases.tsv")]
-    wide = F.normalize(plain_features(bert, tokenizer, names), dim=-1)
+    phrases = arguments.ingredients / "phrases.tsv"
+    wide = [some[0] for some in load_phrases(phrases)]  # as report.py asks the bridge
+    wide = F.normalize(plain_features(bert, tokenizer, wide), dim=-1)
+    names = [line.split("\t")[1] for line in phrases.read_text().splitlines()]
     askers = [
         "model, whole query",
         "model, noun only",
@@ -440,6 +442,7 @@ def main():
         relevant = np.arange(len(pool)) < len(right)
         place = {key: i for i, key in enumerate(pool)}
         labels = labels_in(committed[test["query"]], names)
+        assert labels, test["query"]
         audio = np.stack([heard[key] for key in pool])
         teacher = np.stack([said[key] for key in pool])
         asked = F.normalize(plain_features(bert, tokenizer, [test["query"]]), dim=-1)

@@ -177,6 +177,17 @@ def test_average_precision_agrees_with_counting_by_hand() -> None:
     np.testing.assert_allclose(found, [[1, (1 / 1 + 2 / 3) / 2], [1, 1]])
 
 
+def test_the_cosine_of_a_moved_caption_is_that_of_the_moved_vector() -> None:
+    rng = np.random.default_rng(0)
+    captions, residuals = lengthened(rng.standard_normal((9, 6))), rng.standard_normal((9, 6))
+    names = Names(("a",), captions[:1], np.zeros(6, np.float32))
+    material = Material(names, np.zeros(1), captions, np.zeros(9, int), ["c"] * 9, captions)
+    moved = lengthened(captions + 2 * residuals)
+    np.testing.assert_allclose(
+        material.cosines(residuals, 2.0), np.sum(moved * captions, axis=1), atol=1e-5
+    )
+
+
 def test_of_equal_scores_the_irrelevant_clip_ranks_first() -> None:
     clips = np.ones((12, 2), np.float32) / np.sqrt(2).astype(np.float32)
     names = Names(("a",), np.eye(2, dtype=np.float32)[:1], np.zeros(2, np.float32))

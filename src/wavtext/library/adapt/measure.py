@@ -133,9 +133,11 @@ class Material:
     def cosines(
         self, residuals: Float32[np.ndarray, "captions dim"], strength: float
     ) -> Float32[np.ndarray, " captions"]:
-        """Of each general caption after to before."""
-        moved = unit(self.caption_embeddings + strength * residuals)
-        return np.sum(moved * self.caption_embeddings, axis=1)
+        """Of each general caption after to before: both have length 1 but for the residual."""
+        along = np.einsum("cd,cd->c", self.caption_embeddings, residuals)
+        size = np.einsum("cd,cd->c", residuals, residuals)
+        length = np.sqrt(1 + 2 * strength * along + strength**2 * size)
+        return (1 + strength * along) / np.maximum(length, 1e-12)
 
     def calm(self, residuals: Float32[np.ndarray, "captions dim"], strength: float) -> bool:
         """True when general captions stay about where they were."""
