@@ -49,3 +49,31 @@ def sounds(write_sound: Write, tmp_path: Path) -> Path:
 @pytest.fixture
 def model() -> StubModel:
     return StubModel()
+
+
+@pytest.fixture
+def bucket(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The sounds at an S3-compatible server of the test's own: s3://archive/sounds."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    server_of = pytest.importorskip("moto.server", reason="moto is not installed")
+    import botocore.session
+    import s3fs
+
+    for key in [key for key in os.environ if key.lower().endswith("_proxy")]:
+        monkeypatch.delenv(key)
+    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = botocore.session.Session().create_client("s3")
+    client.create_bucket(Bucket="archive")
+    for path in sounds.iterdir():
+        client.put_object(Bucket="archive", Key=f"sounds/{path.name}", Body=path.read_bytes())
+    client.close()
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield "s3://archive/sounds"
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()

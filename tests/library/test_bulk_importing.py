@@ -10,6 +10,7 @@ from stub_model import StubModel
 
 from wavtext.errors import LibraryError, ModelMismatchError
 from wavtext.library.bulk.embedding import embed
+from wavtext.library.export import gather, write_results
 from wavtext.library.library import SoundLibrary
 
 
@@ -81,3 +82,21 @@ def test_another_models_parts_and_places_without_parts_are_refused(
         for place in (tmp_path / "nowhere", sounds / "far"):
             with pytest.raises(LibraryError, match="no Parquet file is there"):
                 library.import_embeddings(place)
+
+
+def test_parts_in_a_bucket_are_imported_and_found_sounds_fetched(
+    sounds: Path, bucket: str, tmp_path: Path, model: StubModel
+) -> None:
+    pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
+    embed([bucket], "s3://archive/embeddings", model=model, part_files=4)
+    with SoundLibrary.open(sounds, model=StubModel()) as library:
+        assert library.import_embeddings("s3://archive/embeddings").added == 8
+        assert library.index().unchanged == 8
+    with SoundLibrary.open(f"qdrant://{tmp_path}/qdrant", model=StubModel()) as library:
+        assert library.import_embeddings("s3://archive/embeddings").added == 8
+        (result,) = library.search("whistle", limit=1)
+        name = result.uri.removeprefix(f"{bucket}/")
+        (copy,) = gather([result], tmp_path / "copies")
+        assert copy.read_bytes() == (sounds / name).read_bytes()
+        write_results([result], tmp_path / "found.m3u8")
+        assert (tmp_path / "found.m3u8").read_text().splitlines()[-1] == result.uri
