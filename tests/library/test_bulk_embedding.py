@@ -1,6 +1,7 @@
 """`wavtext embed`: sounds in folders, globs and buckets become Parquet parts, each once."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,19 @@ def test_a_run_that_was_stopped_goes_on_with_the_missing_parts(
     names = {path.name for path in out.iterdir()}
     embed([sounds], tmp_path / "other", model=model, part_files=2)
     assert names == {path.name for path in (tmp_path / "other").iterdir()}
+
+
+def test_what_a_killed_run_left_is_cleared_a_day_later(
+    sounds: Path, tmp_path: Path, model: StubModel
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in (".part-1.parquet.old", ".part-1.parquet.new", ".other"):
+        (out / name).touch()
+    for name in (".part-1.parquet.old", ".other"):
+        os.utime(out / name, (1, 1))
+    embed([sounds], out, model=model)
+    assert {path.name for path in out.glob(".*")} == {".part-1.parquet.new", ".other"}
 
 
 def test_a_changed_file_is_embedded_anew_and_its_old_rows_leave(

@@ -210,6 +210,7 @@ def make_plan(
     """List the sources and the finished parts; rows of files that have changed leave their part."""
     arrow()
     place = Place(out)
+    place.clear("part-")
     listing = list_sources(sources, leave_out="" if place.remote else place.url)
     plan = Plan(listing, [])
     wanted = {file.path: file for file in listing.files}

@@ -9,8 +9,9 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from wavtext.audio.decode import AUDIO_SUFFIXES
 from wavtext.errors import LibraryError, MissingExtraError, WavtextError
 from wavtext.library.scan import scan_folder
 
+OLD = 86_400  # seconds after which nobody writes to a file any more
 _WILD = "*?["
 
 
@@ -129,6 +131,15 @@ class Place:
                     os.unlink(join(self.url, name))
             except FileNotFoundError:
                 return
+
+    def clear(self, beginning: str) -> None:
+        """Delete what `writing` left under such names when it was killed, a day ago or longer."""
+        if self.remote:
+            return
+        for path in Path(self.url).glob(f".{beginning}*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > OLD:
+                    path.unlink()
 
     @contextmanager
     def writing(self, name: str) -> Generator[Path]:
@@ -274,10 +285,10 @@ def _is_text(path: str) -> bool:
 
 def _state(info: dict[str, Any]) -> tuple[int, int]:
     """(size, time in ns) of what a file system tells of a file."""
-    time = info.get("LastModified") or info.get("updated") or info.get("mtime") or 0
-    if isinstance(time, str):
-        time = datetime.fromisoformat(time)
-    seconds = time.timestamp() if isinstance(time, datetime) else float(time)
+    changed = info.get("LastModified") or info.get("updated") or info.get("mtime") or 0
+    if isinstance(changed, str):
+        changed = datetime.fromisoformat(changed)
+    seconds = changed.timestamp() if isinstance(changed, datetime) else float(changed)
     return int(info.get("size") or 0), round(seconds * 1e9)
 
 
