@@ -2,7 +2,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -100,33 +99,47 @@ def test_a_full_disk_is_one_line_that_says_how_to_go_on(
         run(collect, "folder", library, "--out", tmp_path / "c")
 
 
+# Gets a signal before it decodes its fifth file, as if a user or the system had sent it.
+CUT_SHORT = """
+import os, sys
+from wavtext.cli.main import main
+from wavtext.corpora import inspection
+
+decode, seen = inspection.inspect_file, []
+
+def decode_four(path):
+    seen.append(path)
+    if len(seen) == 5:
+        os.kill(os.getpid(), int(sys.argv[1]))
+    return decode(path)
+
+inspection.inspect_file = decode_four
+main(sys.argv[2:])
+"""
+
+
 def test_a_run_that_is_interrupted_and_then_killed_ends_as_if_it_had_not_been(
     tmp_path: Path,
 ) -> None:
-    sounds = tmp_path / "sounds"
+    sounds, whole, cut = tmp_path / "sounds", tmp_path / "whole", tmp_path / "cut"
     sounds.mkdir()
-    for number in range(60):
-        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 80_000)
+    for number in range(12):
+        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 8_000)
         soundfile.write(sounds / f"noise {number}.wav", noise, 16_000)
-    command = [sys.executable, "-m", "wavtext", "collect", "folder", str(sounds), "--workers", "1"]
-    whole, cut, errors = tmp_path / "whole", tmp_path / "cut", tmp_path / "errors"
 
-    def start(out: Path) -> "subprocess.Popen[bytes]":
-        with errors.open("wb") as file:
-            arguments = [*command, "--template", "{title}", "--out", str(out)]
-            return subprocess.Popen(arguments, stderr=file, stdout=subprocess.DEVNULL)
+    def arguments(out: Path) -> list[str]:
+        options = ["--workers", "1", "--template", "{title}", "--out", str(out)]
+        return ["collect", "folder", str(sounds), *options]
 
-    assert start(whole).wait() == 0
-    cache = cut / ".inspected.jsonl"
-    for how, status, size in ((signal.SIGINT, 130, 4_000), (signal.SIGKILL, -9, 16_000)):
-        running = start(cut)
-        while running.poll() is None and (not cache.exists() or cache.stat().st_size < size):
-            time.sleep(0.002)
-        running.send_signal(how)
-        assert running.wait() == status, errors.read_text()
-        assert "Traceback" not in errors.read_text()
+    run(collect, *arguments(whole)[1:])
+    for how, status, done in ((signal.SIGINT, 130, 4), (signal.SIGKILL, -9, 8)):
+        command = [sys.executable, "-c", CUT_SHORT, str(int(how)), *arguments(cut)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == status, ended.stderr
+        assert "Traceback" not in ended.stderr
         assert not (cut / "manifest.jsonl").exists()
-    assert start(cut).wait() == 0
+        assert len((cut / ".inspected.jsonl").read_text().splitlines()) == done
+    run(collect, *arguments(cut)[1:])
     for name in ("manifest.jsonl", "rejected.jsonl", "collection.json"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes()
 
