@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int32, Int64, UInt8
 
 from wavtext.library.records import VECTOR_TYPE, ModelRecord
 from wavtext.library.store import Store
@@ -45,6 +45,7 @@ class Codes:
         sample: Up to SAMPLE windows, evenly spread, as they are.
         clip_ids: The clips, in the order of their windows.
         offsets: Where each clip's windows begin, and one past the last.
+        owners: The position of each window's clip.
         revision: The library's revision that these show.
         model_id: The model that made the embeddings.
     """
@@ -55,6 +56,7 @@ class Codes:
     sample: Float32[np.ndarray, "sample dim"]
     clip_ids: Int64[np.ndarray, " clips"]
     offsets: Int64[np.ndarray, " clips+1"]
+    owners: Int32[np.ndarray, " windows"]
     revision: int
     model_id: int
 
@@ -172,7 +174,9 @@ def _load(folder: Path, model: ModelRecord, revision: int) -> Codes | None:
         return None
     steps = np.load(folder / "steps.npy")
     sample = np.load(folder / "sample.npy").astype(np.float32)
-    return Codes(product, nibbles, steps, sample, clip_ids, offsets, revision, model.model_id)
+    owners = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    plain = nibbles.view(np.ndarray)  # picking rows of a memmap is slower
+    return Codes(product, plain, steps, sample, clip_ids, offsets, owners, revision, model.model_id)
 
 
 def _padded(vectors: Float32[np.ndarray, "windows dim"]) -> Float32[np.ndarray, "windows padded"]:

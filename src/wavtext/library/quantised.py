@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Int64
 from wavtext.library.codes import Codes
 from wavtext.library.exact import ExactIndex, Vector
 from wavtext.library.matrix import Matrix
-from wavtext.library.records import SPAN_TYPE, VECTOR_TYPE, EmbeddingRow
+from wavtext.library.records import SPAN_TYPE, VECTOR_TYPE
 from wavtext.library.store import Store
 
 EXACT_UP_TO = 100_000  # windows; below, memory is cheap and exact search fast
@@ -68,7 +68,7 @@ class QuantisedIndex:
         for row in self.store.embeddings_of([clip_id], self.codes.model_id):
             if row.intact:
                 spans = np.frombuffer(row.spans, SPAN_TYPE).reshape(-1, 2)
-                return spans, self._vectors(row)
+                return spans, self._vectors(row.vectors)
         return None
 
     def _search(
@@ -98,7 +98,7 @@ class QuantisedIndex:
         passing: Bool[np.ndarray, " clips"],
     ) -> Int64[np.ndarray, " best"]:
         """The best clips among those of the rows, which rise."""
-        owners = np.searchsorted(self.codes.offsets, rows, side="right") - 1
+        owners = self.codes.owners[rows]
         keep = passing[owners]
         rows, owners = rows[keep], owners[keep]
         if not len(rows):
@@ -111,11 +111,16 @@ class QuantisedIndex:
         """The best window's cosine by the library's own embeddings."""
         scores = np.full(len(clip_ids), -np.inf, np.float32)
         places = {clip_id: place for place, clip_id in enumerate(clip_ids.tolist())}
-        for row in self.store.embeddings_of(places, self.codes.model_id):
-            if row.intact:
-                scores[places[row.clip_id]] = (self._vectors(row) @ query).max()
+        rows = self.store.embeddings_of(places, self.codes.model_id)
+        found = [row for row in rows if row.intact and row.vectors]
+        if found:
+            vectors = self._vectors(b"".join([row.vectors for row in found]))
+            sizes = np.array([len(row.vectors) for row in found])
+            firsts = (np.cumsum(sizes) - sizes) // (VECTOR_TYPE.itemsize * vectors.shape[1])
+            best = np.maximum.reduceat(vectors @ query, firsts)
+            scores[[places[row.clip_id] for row in found]] = best
         return scores
 
-    def _vectors(self, row: EmbeddingRow) -> Float32[np.ndarray, "windows dim"]:
-        vectors = np.frombuffer(row.vectors, VECTOR_TYPE).reshape(-1, self.codes.sample.shape[1])
+    def _vectors(self, stored: bytes) -> Float32[np.ndarray, "windows dim"]:
+        vectors = np.frombuffer(stored, VECTOR_TYPE).reshape(-1, self.codes.sample.shape[1])
         return vectors.astype(np.float32)
