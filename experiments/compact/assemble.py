@@ -1,4 +1,4 @@
-"""A trained fit.pt -> the model folder inside the package.
+"""Trained fit.pt files, averaged -> the model folder inside the package.
 
     python experiments/compact/assemble.py --fit runs/compact/tuned --crops runs/compact/crops \
         --ingredients runs/compact/ingredients --out src/wavtext/model/compact
@@ -47,13 +47,22 @@ class TextGraph(nn.Module):
         return self.model.text_projection(states.mean(1))
 
 
+def average(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of runs that began at the same weights (Wortsman et al. 2022, model soups)."""
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(first.dtype)
+        for name, first in states[0].items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("fit", "crops", "ingredients", "out"):
+    parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
+    for name in ("crops", "ingredients", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     _tokenizer, bert = load_minilm(arguments.ingredients)
-    state = torch.load(arguments.fit / "fit.pt", weights_only=True)
+    state = average([torch.load(run / "fit.pt", weights_only=True) for run in arguments.fit])
     audio = CompactAudioEncoder(attention=any(".attention.qkv" in name for name in state))
     model = CompactClap(audio, SentenceEncoder(bert))
     model.load_state_dict(state)

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from everyday import everyday_class
+from licences import is_clear
 from split import split_of
 from text_bank import load_minilm, load_phrases, plain_features
 
@@ -104,10 +105,14 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, nargs="+", required=True)
     parser.add_argument("--ingredients", type=Path, required=True)
     parser.add_argument("--model", default="compact")
+    parser.add_argument("--before", type=Path, help="an earlier model folder, to compare with")
     parser.add_argument("--splits", nargs="+", default=["validation", "test"])
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     model = wavtext.load_model(arguments.model)
+    models = {"student": model}
+    if arguments.before:
+        models["before"] = wavtext.load_model(arguments.before)
     clips = json.loads((arguments.packed / "clips.json").read_text())
     clips = [
         clip for clip in clips if clip["split"] == split_of(clip)
@@ -135,6 +140,7 @@ def main() -> None:
         "commit": commit,
         "model": model.identity,
         "machine": platform.processor() or platform.machine(),
+        "before": models["before"].identity if arguments.before else None,
         "rounds": ROUNDS,
     }
     known = {clip["title"].lower().strip() for clip in clips if clip["split"] == "train"}
@@ -143,9 +149,12 @@ def main() -> None:
         held = [clip for clip in clips if clip["split"] == split]
         begin = time.time()
         with ThreadPoolExecutor(2) as pool:
-            sounds = np.concatenate(
-                list(pool.map(lambda clip: model.embed_audio([locate(clip)]), held))
-            )
+            heard = {
+                name: np.concatenate(
+                    list(pool.map(lambda clip, each=each: each.embed_audio([locate(clip)]), held))
+                )
+                for name, each in models.items()
+            }
         print(split, len(held), f"{time.time() - begin:.0f} s", flush=True)
         titles = [clip["title"].lower().strip() for clip in held]
         groups = np.array([clip["group"] for clip in held])
@@ -158,11 +167,16 @@ def main() -> None:
         right = np.array([classes.index(names[j]) for j in have])
         group_of = np.array([groups[titles.index(title)] for title in distinct])
         new = np.array([title not in known for title in distinct])
+        clear = np.array([is_clear(clip["license"]) for clip in held])
+        clear_titles = sorted({title for title, ok in zip(titles, clear, strict=True) if ok})
+        clear_rows = np.searchsorted(distinct, clear_titles)
         rows = {
-            "student": (
-                model.embed_text(distinct) @ sounds.T,
-                model.embed_text(classes) @ sounds[have].T,
-            ),
+            name: (
+                each.embed_text(distinct) @ heard[name].T,
+                each.embed_text(classes) @ heard[name][have].T,
+            )
+            for name, each in models.items()
+        } | {
             "teacher bridge": (
                 bridge(said, asked, labels),
                 bridge(said[have], plain_features(bert, tokenizer, classes), labels),
@@ -174,6 +188,8 @@ def main() -> None:
             "new titles": int(new.sum()),
             "classes": len(classes),
             "class clips": len(have),
+            "clear clips": int(clear.sum()),
+            "clear titles": len(clear_titles),
         }
         for name, (by_title, by_class) in rows.items():
             rank = title_values(by_title, distinct, titles)
@@ -183,6 +199,14 @@ def main() -> None:
             }
             values["R@10, titles no training clip bears"] = interval(
                 (rank[new] <= 10).astype(float), group_of[new], np.mean, rng
+            )
+            alone = title_values(
+                by_title[clear_rows][:, clear],
+                clear_titles,
+                [title for title, ok in zip(titles, clear, strict=True) if ok],
+            )
+            values["R@10, clips of clear licence alone"] = interval(
+                (alone <= 10).astype(float), group_of[clear_rows], np.mean, rng
             )
             values["mAP@10"] = interval(np.where(rank <= 10, 1 / rank, 0), group_of, np.mean, rng)
             report[split][name] = values | everyday(by_class, right, groups[have], rng)
