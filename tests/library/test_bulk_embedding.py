@@ -13,8 +13,8 @@ from stub_model import StubModel
 from wavtext.cli.main import main
 from wavtext.errors import LibraryError, ModelMismatchError
 from wavtext.library.bulk.embedding import embed
+from wavtext.library.bulk.listing import list_sources
 from wavtext.library.bulk.parts import Part
-from wavtext.library.bulk.places import list_sources
 
 
 def rows_of(out: Path) -> dict[str, list[dict]]:

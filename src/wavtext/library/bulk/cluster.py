@@ -13,7 +13,9 @@ from functools import cache
 from typing import Any, cast
 
 from wavtext.errors import LibraryError, MissingExtraError, WavtextError
-from wavtext.library.bulk.embedding import Job, PartPlan, PartResult, Runner, embed_part
+from wavtext.library.bulk.embedding import Runner
+from wavtext.library.bulk.plan import PartPlan
+from wavtext.library.bulk.work import Job, PartResult, embed_part
 from wavtext.library.pipeline import Embedder
 
 STORE = 200_000_000  # bytes of shared memory for a cluster started here: only plans travel
