@@ -156,7 +156,7 @@ def file_state(info: dict[str, Any]) -> tuple[int, int]:
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """fsspec's file system for an address, and the path in it.
+    """The file system of an address, and the path in it, as fsspec has them.
 
     Raises:
         LibraryError: No file system goes by the address's first word.
