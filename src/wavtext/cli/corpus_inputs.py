@@ -1,6 +1,6 @@
 """What `wavtext corpus` commands are given: manifests, or tables -> clips, captions, names."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def full_disk_is_no_loss(where: object) -> Iterator[None]:
+def full_disk_is_no_loss(where: object) -> Generator[None]:
     """Turn what the operating system refuses (space, permission) into one line for the user."""
     try:
         yield
