@@ -1,7 +1,7 @@
 """Does the compact model hear attributes, or only nouns?  200 committed queries, rendered.
 
     python experiments/compact/attributes.py --roots ../shared/corpus \
-        --out docs/compact-attributes.json
+        --out docs/compact-attributes.json --page docs/compact-attributes.md
 
 For each query of attribute_queries.tsv, attribute_tests.tsv names the sounds (held-out clips whose
 titles say the noun: attribute_nouns.tsv) and how known signal processing makes the attribute: far
@@ -32,6 +32,7 @@ from pathlib import Path
 
 import numpy as np
 import soxr
+from attributes_page import page
 from split import split_of
 
 import wavtext
@@ -389,6 +390,7 @@ def main():
     parser.add_argument("--teacher-cache", type=Path)
     parser.add_argument("--model", default="compact")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--page", type=Path, help="Write docs/compact-attributes.md here.")
     arguments = parser.parse_args()
     import torch
     import torch.nn.functional as F
@@ -508,6 +510,8 @@ def main():
         for i, (test, *_) in enumerate(scored)
     }
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    if arguments.page is not None:
+        arguments.page.write_text(page(report, __doc__.split("\n\n")[1].strip()))
     for kind, part in report["results"].items():
         print(f"\n{kind}: {part['queries']} queries")
         for name, row in part.items():
