@@ -126,6 +126,24 @@ BENCHMARKS = {
         "library_load.py pipeline demo",
         {"{}": r"^run \d+: (.*)$"}, needs=("demo",), fetch="make demo",
     ),
+    "embed": Benchmark(
+        "embedding into Parquet, here and on Ray",
+        "scale.py embed demo",
+        "scale.py embed demo --clips 8",
+        {"{}: {} CPU-ms a clip, {} bytes a window":
+         r"^(here|Ray): .* ([\d.]+) CPU-ms a clip.* ([\d,]+) a window",
+         "Ray: {} × the processor seconds": r"^Ray costs ([\d.]+) times"},
+        needs=("demo",), fetch="make demo",
+    ),
+    "libraries": Benchmark(
+        "a library in SQLite and in Qdrant (local mode), 10,000 clips",
+        "scale.py library demo",
+        "scale.py library demo --clips 500",
+        {"{}: {} CPU-s to import a million clips":
+         r"^(SQLite|Qdrant.*): ([\d,]+) CPU-s and .* to import",
+         "{}: {} CPU-ms a search": r"^(SQLite|Qdrant.*): search by text, p50 ([\d.,]+) CPU-ms"},
+        needs=("demo",), fetch="make demo",
+    ),
     "server": Benchmark(
         "text searches of the server, no query asked twice",
         "server_load.py",
