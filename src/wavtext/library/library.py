@@ -101,6 +101,8 @@ class SoundLibrary:
             LibraryError: There is neither such a folder nor such a library.
         """
         if is_qdrant(folder):
+            if library is not None:
+                raise LibraryError(f"{folder}: is the library; no file can be named beside it.")
             from wavtext.library.qdrant.library import QdrantLibrary
 
             return cast(Self, QdrantLibrary(str(folder), model))
