@@ -205,7 +205,6 @@ def main() -> None:
     settings = {k: getattr(arguments, k) for k in ("clips", "duration", "grid", "epochs", "batch")}
     report: dict[str, Any] = {
         "command": "python experiments/encoders.py",
-        "commit": facts["git_commit"],
         "machine": machine,
         "torch": facts["torch"],
         "settings": settings | {"rate": arguments.rate, "seed": arguments.seed},
@@ -215,12 +214,14 @@ def main() -> None:
     }
     for encoder in [arguments.only] if arguments.only else ENCODERS:
         results: list[dict[str, Any]] = []
+        commits: list[str] = []
         for shuffled in (False, True):
             if arguments.half and shuffled != (arguments.half == "shuffled"):
                 continue
             config = make_config(encoder, arguments, shuffled=shuffled)
             run = arguments.out / f"{encoder}-{'shuffled' if shuffled else 'own'}-{arguments.seed}"
             results.append(run_once(run, config, manifest, arguments))
+            commits.append(json.loads((run / "environment.json").read_text())["git_commit"])
             losses = results[-1]["loss_by_epoch"]
             print(
                 f"{encoder}, {'titles of others' if shuffled else 'own titles'}: loss of the first "
@@ -231,6 +232,7 @@ def main() -> None:
             continue
         own, control = results
         entry: dict[str, Any] = {
+            "commits": commits,
             "parameters": own["parameters"],
             "trained_parameters": own["trained_parameters"],
             "loss_by_epoch": own["loss_by_epoch"],
