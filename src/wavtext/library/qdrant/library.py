@@ -188,7 +188,7 @@ class QdrantLibrary(SoundLibrary):
 
     def check(self) -> list[str]:
         """Clips that are not whole, as after an import that was killed."""
-        wanted = {}
+        wanted: dict[int, list[Any]] = {}
         collection = self._source.collection()
         for point in collection.scroll(None, ["clip_id", "windows", "uri"]):
             if "clip_id" in point.payload:
