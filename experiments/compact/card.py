@@ -12,7 +12,9 @@ LINES = {
     "R@1": "R@1, titles",
     "R@10": "R@10, titles",
     "R@10, titles no training clip bears": "R@10, titles that no training clip bears",
-    "R@10, clips of clear licence alone": "R@10, among the clips of clear licence alone",
+    "R@10, clear licence": "R@10, among the clips of clear licence",
+    "R@10, corpus": "R@10, among the corpus's clips",
+    "R@10, corpus, licence clear as listed": "R@10, among the corpus's clips whose listed licence is clear",
     "mAP@10": "1/rank of the best clip, up to 10",
     "accuracy": "accuracy, everyday classes",
     "standardised": "the same, each class's scores standardised",
@@ -41,7 +43,7 @@ def pools(report: dict, split: str) -> str:
     rows = report[split]
     return (
         f"{rows['clips']} clips, {rows['titles']} distinct titles ({rows['new titles']} that no training clip "
-        f"bears; {rows['clear clips']} clips and {rows['clear titles']} titles of clear licence); {rows['class clips']} of the clips name one of {rows['classes']} everyday classes"
+        f"bears; {', '.join(f'{name}: {clips} clips, {titles} titles' for name, (clips, titles) in rows['pools'].items())}); {rows['class clips']} of the clips name one of {rows['classes']} everyday classes"
     )
 
 

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from everyday import everyday_class
 from licences import is_clear
-from split import split_of
+from split import STATED, split_of
 from text_bank import load_minilm, load_phrases, plain_features
 
 import wavtext
@@ -168,8 +168,13 @@ def main() -> None:
         group_of = np.array([groups[titles.index(title)] for title in distinct])
         new = np.array([title not in known for title in distinct])
         clear = np.array([is_clear(clip["license"]) for clip in held])
-        clear_titles = sorted({title for title, ok in zip(titles, clear, strict=True) if ok})
-        clear_rows = np.searchsorted(distinct, clear_titles)
+        corpus = np.array([(arguments.roots[0] / clip["file"]).is_file() for clip in held])
+        pools = {
+            "clear licence": clear,
+            "corpus": corpus,
+            "corpus, licence clear as listed": corpus
+            & np.array([is_clear(clip["license"]) and clip["file"] not in STATED for clip in held]),
+        }
         rows = {
             name: (
                 each.embed_text(distinct) @ heard[name].T,
@@ -188,8 +193,10 @@ def main() -> None:
             "new titles": int(new.sum()),
             "classes": len(classes),
             "class clips": len(have),
-            "clear clips": int(clear.sum()),
-            "clear titles": len(clear_titles),
+            "pools": {
+                name: [int(some.sum()), len({titles[i] for i in np.flatnonzero(some)})]
+                for name, some in pools.items()
+            },
         }
         for name, (by_title, by_class) in rows.items():
             rank = title_values(by_title, distinct, titles)
@@ -200,14 +207,14 @@ def main() -> None:
             values["R@10, titles no training clip bears"] = interval(
                 (rank[new] <= 10).astype(float), group_of[new], np.mean, rng
             )
-            alone = title_values(
-                by_title[clear_rows][:, clear],
-                clear_titles,
-                [title for title, ok in zip(titles, clear, strict=True) if ok],
-            )
-            values["R@10, clips of clear licence alone"] = interval(
-                (alone <= 10).astype(float), group_of[clear_rows], np.mean, rng
-            )
+            for pool, some in pools.items():
+                there = [titles[i] for i in np.flatnonzero(some)]
+                asked_for = sorted(set(there))
+                places = np.searchsorted(distinct, asked_for)
+                alone = title_values(by_title[places][:, some], asked_for, there)
+                values[f"R@10, {pool}"] = interval(
+                    (alone <= 10).astype(float), group_of[places], np.mean, rng
+                )
             values["mAP@10"] = interval(np.where(rank <= 10, 1 / rank, 0), group_of, np.mean, rng)
             report[split][name] = values | everyday(by_class, right, groups[have], rng)
             print(split, name, json.dumps(report[split][name]), flush=True)
