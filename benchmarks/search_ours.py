@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from search_peers import TOP, Contender, Search
 
 from wavtext.library.codes import build_codes
+from wavtext.library.exact import COARSE_FROM, ExactIndex
 from wavtext.library.library import LIBRARY_FILE, SoundLibrary
 from wavtext.library.quantised import EXACT_UP_TO
 from wavtext.library.records import SPAN_TYPE, VECTOR_TYPE, ClipRecord
@@ -79,8 +81,16 @@ class Index:
         faiss.omp_set_num_threads(1)
         queries = np.load(place.parent / "queries.npy")
         library = SoundLibrary.open(place, model=Asked(["-"], queries[:1]))
-        index = library._reader.index()
-        return lambda query: index.best(query, TOP, None)[0] - 1
+        self._index = library._reader.index()
+        return lambda query: self._index.best(query, TOP, None)[0] - 1
+
+    def warm(self, queries: np.ndarray) -> None:
+        """Ask until the codes are there that a library of this size makes after some searches."""
+        if isinstance(self._index, ExactIndex) and len(self._index.matrix.vectors) >= COARSE_FROM:
+            ends = time.monotonic() + 60
+            while self._index._coarse is None and time.monotonic() < ends:
+                self._index.best(queries[0], TOP, None)
+                time.sleep(0.02)
 
 
 class WholeSearch(Index):
@@ -104,7 +114,7 @@ class WholeSearch(Index):
             found = library.search(by_vector[query.tobytes()], limit=TOP, group=True)
             return [result.clip_id - 1 for result in found]
 
-        library._reader.index()
+        self._index = library._reader.index()
         return search
 
 
