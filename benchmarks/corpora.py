@@ -26,8 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,11 +35,18 @@ import numpy as np
 import soundfile
 import soxr
 from machine import interval, machine
+from process_tree import tree_memory
 
 from wavtext.audio.decode import AUDIO_SUFFIXES, load_audio
 from wavtext.audio.log_mel import LogMelConfig
 from wavtext.corpora.duplicates import MAX_DIFFERENCE, MIN_SIMILARITY, near_duplicates
-from wavtext.corpora.fingerprint import SAMPLE_RATE, Fingerprint, difference, fingerprint
+from wavtext.corpora.fingerprint import (
+    DESCRIPTOR_SIZE,
+    SAMPLE_RATE,
+    Fingerprint,
+    difference,
+    fingerprint,
+)
 from wavtext.corpora.inspection import CACHE_NAME, Inspection
 from wavtext.corpora.manifest import Clip, write_manifest
 from wavtext.corpora.pack import PackOptions, pack
@@ -180,23 +186,28 @@ def inspection(found: Fingerprint, number: int) -> Inspection:
 
 
 def scale(clips: int, duration: float) -> None:
-    rng = np.random.default_rng(0)
-    found: list[Inspection] = []
-    for number in range(clips):
-        descriptor = rng.standard_normal(264)
-        words = rng.integers(0, 2**32, round(duration * SAMPLE_RATE / 128) + 1, dtype=np.uint32)
-        found.append(
-            inspection(Fingerprint(words, descriptor / np.linalg.norm(descriptor)), number)
-        )
-    found[-1] = inspection(Fingerprint(found[0].words, found[0].descriptor), -1)
     start = time.perf_counter()
-    pairs = list(near_duplicates(found))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    pairs = list(near_duplicates(unrelated(clips, duration)))
     took = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(
         f"{clips} fingerprints of {duration:g} s: {len(pairs)} pair in {took:.0f} s;"
         f" peak memory {peak:.0f} MiB"
     )
+
+
+def unrelated(clips: int, duration: float) -> Iterator[Inspection]:
+    """Random fingerprints, of which the last has the words of the first."""
+    rng = np.random.default_rng(0)
+    first = None
+    for number in range(clips - 1):
+        descriptor = rng.standard_normal(DESCRIPTOR_SIZE)
+        words = rng.integers(0, 2**32, round(duration * SAMPLE_RATE / 128) + 1, dtype=np.uint32)
+        made = Fingerprint(words, descriptor / np.linalg.norm(descriptor))
+        first = first or made
+        yield inspection(made, number)
+    if first is not None:
+        yield inspection(first, -1)
 
 
 SPEEDS = (1.0, 0.63, 0.71, 0.8, 0.9, 1.13, 1.27, 1.43)
@@ -249,25 +260,6 @@ def vary(sounds: Path, work: Path, clips: int) -> tuple[int, float]:
             break
     write_manifest(work / "manifest.jsonl", made)
     return len(made), total
-
-
-def tree_memory(root: int) -> list[float]:
-    """MiB of a process and of each of its descendants, its own first (Linux)."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                after_name = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-                parents[int(entry.name)] = int(after_name[1])
-    family = [root]
-    for member in family:  # grows while it is walked
-        family += [pid for pid, parent in parents.items() if parent == member]
-    held: list[float] = []
-    for pid in family:
-        with suppress(OSError):
-            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-            held.append(pages * resource.getpagesize() / 2**20)
-    return held
 
 
 def main() -> None:
