@@ -13,6 +13,7 @@ from stub_model import StubModel
 from wavtext.errors import DamagedLibraryError, LibraryError
 from wavtext.library import schema
 from wavtext.library.library import LIBRARY_FILE, SoundLibrary
+from wavtext.library.pages import wal_pages
 from wavtext.library.salvage import salvage
 
 Embeddings = dict[str, np.ndarray]
@@ -69,6 +70,30 @@ def test_a_truncated_library_is_refused_and_salvaged(folder: Path) -> None:
     assert_part_of(after, before)
     assert library.index().reused >= report.nameless
     assert_part_of(before, embeddings(folder))
+
+
+def test_a_file_whose_log_was_half_folded_in_is_whole(write_sound: Write, tmp_path: Path) -> None:
+    """As a process leaves it that is killed while SQLite copies the log into the file."""
+    write_sound("hum0.wav", "hum")
+    place = tmp_path / "sounds"
+    SoundLibrary.open(place, model=StubModel(dim=256)).index()
+    path = place / LIBRARY_FILE
+    pages = path.stat().st_size // schema.PAGE_SIZE
+    connection = sqlite3.connect(path)  # a reader keeps the log from being folded in
+    connection.execute("BEGIN")
+    connection.execute("SELECT count(*) FROM clips").fetchone()
+    write_sound("long.wav", "hum", duration=700.0)
+    SoundLibrary.open(place, model=StubModel(dim=256)).index()
+    newest = wal_pages(Path(f"{path}-wal"), schema.PAGE_SIZE)
+    copy = tmp_path / "copy.sqlite"
+    shutil.copy(path, copy)
+    shutil.copy(f"{path}-wal", f"{copy}-wal")
+    connection.close()
+    assert max(newest) > pages
+    overwrite(copy, 0, newest[1])  # the first page says how long the file is
+    with SoundLibrary.open(place, library=copy, model=StubModel(dim=256)) as library:
+        assert library.check() == []
+        assert len(list(library.clips())) == 2
 
 
 @pytest.mark.parametrize("begin", [0, 16_384])

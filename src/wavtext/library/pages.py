@@ -29,7 +29,7 @@ def stored_rows(path: Path, page_size: int) -> Iterator[tuple[int, list[Value]]]
         size = 65_536 if size == 1 else size
         if data[:16] != b"SQLite format 3\0" or size < 512 or size & (size - 1):
             size = page_size
-        newer = _wal_pages(Path(f"{path}-wal"), size)
+        newer = wal_pages(Path(f"{path}-wal"), size)
         count = -(-len(data) // size)
 
         def page(number: int) -> bytes:
@@ -129,7 +129,7 @@ def _varint(content: bytes, place: int) -> tuple[int, int]:
     return value, place + step + 1
 
 
-def _wal_pages(wal: Path, size: int) -> dict[int, bytes]:
+def wal_pages(wal: Path, size: int) -> dict[int, bytes]:
     """Page number -> the newest committed copy in the write-ahead log."""
     if not wal.exists() or wal.stat().st_size < 32:
         return {}

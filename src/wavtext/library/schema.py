@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from wavtext.errors import DamagedLibraryError, LibraryError
 from wavtext.library.notes import name_words
+from wavtext.library.pages import wal_pages
 
 APPLICATION_ID = 0x77617674  # "wavt"
 SCHEMA_VERSION = 2
@@ -148,7 +149,11 @@ def check_version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def check_size(path: Path) -> None:
-    """Raise when the file is shorter than its own header says, which costs no time to find out."""
+    """Raise when the file is shorter than its own header says, which costs no time to find out.
+
+    A process that was killed while it folded the write-ahead log into the file leaves it shorter
+    too; then the missing pages are in the log, and SQLite takes them from there.
+    """
     try:
         with path.open("rb") as file:
             header = file.read(100)
@@ -166,6 +171,9 @@ def check_size(path: Path) -> None:
     page_size = 65_536 if page_size == 1 else page_size
     pages = int.from_bytes(header[28:32], "big")
     if size < page_size * pages:
+        missing = range(size // page_size + 1, pages + 1)
+        if wal_pages(Path(f"{path}-wal"), page_size).keys() >= {*missing}:
+            return
         raise DamagedLibraryError(
             f"{path}: truncated: {size:,} of {page_size * pages:,} bytes are there.",
             help="Salvage what is readable: wavtext library repair",
