@@ -49,7 +49,9 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  (the decorator's doing)
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
         input, weight = cast(tuple[Tensor, Tensor], ctx.saved_tensors)
         towards_input = None
         if ctx.needs_input_grad[0]:
