@@ -152,9 +152,9 @@ def calibration(
         for i, query in enumerate(queries):
             scores = clips @ query
             relevance = Relevance.of_query(query, background, clips)
-            for j in np.argsort(-scores, kind="stable")[:10]:
-                said.append(relevance(float(scores[j]), clips[j]))
-                right.append(float(wanted[j] == i))
+            best = np.argsort(-scores, kind="stable")[:10]
+            said += relevance(scores[best], clips[best], np.zeros(len(best), np.float32)).tolist()
+            right += (wanted[best] == i).astype(float).tolist()
         p, y = np.array(said), np.array(right)
         place = np.minimum((p * 10).astype(int), 9)
         error = sum(
@@ -204,6 +204,7 @@ def measure(folder: Path, titles: dict[str, str]) -> dict[str, Any]:
     paths = [by_id[i].path.relative_to(folder).as_posix() for i in ids.tolist()]
     said = [titles[path] for path in paths]
     out: dict[str, Any] = {"held-out names": described(report), "command, s": round(took, 1)}
+    print(json.dumps(out), flush=True)
     rng = np.random.default_rng(0)
     shuffled = [paths[i] for i in rng.permutation(len(paths))]
     out["shuffled names"] = described(learn(shuffled, no_notes, clips, model)[1])
@@ -215,6 +216,7 @@ def measure(folder: Path, titles: dict[str, str]) -> dict[str, Any]:
     half = np.isin(family, rng.permutation(np.unique(vocabulary.family))[::2])
     learned = forced([p for p, keep in zip(paths, half, strict=True) if keep], clips[half], model)
     rest = [title for title, keep in zip(said, half, strict=True) if not keep]
+    print(json.dumps(out), flush=True)
     out["general queries, other half"] = general(learned, clips[~half], rest, model)
     if learned is not None:
         called = vocabulary.text_of_clip[~half]
