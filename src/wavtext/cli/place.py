@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 
-class LibraryPlace(click.ParamType):
+class LibraryPlace(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
     """A folder as a path; qdrant://host:6333/sounds as it is."""
 
     name = "DIR"

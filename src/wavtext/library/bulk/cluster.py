@@ -10,6 +10,7 @@ import os
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any, cast
 
 from wavtext.errors import LibraryError, MissingExtraError, WavtextError
@@ -113,11 +114,10 @@ def _connect(ray: Any, address: str | None) -> None:
 
 def _ray() -> Any:
     try:
-        import ray
-        import ray.data
+        import_module("ray.data")
+        return import_module("ray")
     except ImportError as error:
         raise MissingExtraError("ray", "Embedding on a cluster") from error
-    return ray
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -42,7 +42,7 @@ class Address:
         try:
             port = parts.port or 6333
         except ValueError:
-            secure = None
+            secure, port = None, 0
         if secure is None or "://" not in text or not parts.hostname or not name or "/" in name:
             raise LibraryError(
                 f"{text}: not the address of a collection.",
