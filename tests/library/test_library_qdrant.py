@@ -186,6 +186,12 @@ def test_another_model_and_what_needs_the_sounds_is_refused(
         empty.search("hum")
 
 
+def test_a_new_collection_is_made_with_the_default_model(tmp_path: Path) -> None:
+    with SoundLibrary.open(f"qdrant://{tmp_path}/new") as library:
+        assert library.model.name == "compact"
+    assert not (tmp_path / "new").exists()
+
+
 def test_addresses_are_read_and_wrong_ones_explained() -> None:
     server = Address.parse("qdrant://host/sounds")
     assert (server.server, server.collection) == ("http://host:6333", "sounds")

@@ -91,6 +91,13 @@ class QdrantReader(Reader):
             raise nothing_there(self.address)
         return stored
 
+    def stored(self) -> ModelRecord | None:
+        """The model that made the embeddings; None when nothing was imported yet."""
+        folder = self.address.folder
+        if folder and not Path(folder).is_dir():
+            return None
+        return self.collection().active_model()
+
     def background(self) -> Float32[np.ndarray, "captions dim"] | None:
         """The general captions' embeddings."""
         with self._lock:
@@ -105,7 +112,7 @@ class QdrantChoice(ModelChoice):
     def __init__(self, reader: QdrantReader, wanted: Embedder | str | Path | None) -> None:
         super().__init__(reader, wanted)
         self._address = reader.address.text
-        self._collection = reader.collection
+        self._stored = reader.stored
 
     def check(self, stored: ModelRecord) -> None:
         """Refuse a model that did not make the collection."""
@@ -120,7 +127,7 @@ class QdrantChoice(ModelChoice):
 
     def _load(self, default: str | None) -> Embedder:
         if self._wanted is None and default is None:
-            stored = self._collection().active_model()
+            stored = self._stored()
             default = stored.source if stored else "compact"
         return super()._load(default)
 
