@@ -161,9 +161,10 @@ def queries(limit: int) -> list[str]:
 
 
 def warm_up(address: str, paths: list[str]) -> None:
-    """Load the model and the embeddings; these queries are not asked again."""
+    """Load the model and the embeddings, let the server code them; these are not asked again."""
     for _ in range(50):
         urllib.request.urlopen(address + paths.pop()).read()
+    time.sleep(4)  # codes are made in the background after COARSE_AFTER searches, in about a second
 
 
 def asked(address: str) -> int:

@@ -11,6 +11,7 @@ from stub_model import StubModel
 
 from wavtext.errors import LibraryError, ModelMismatchError
 from wavtext.library.library import SoundLibrary
+from wavtext.library.store import Store
 
 
 def test_a_description_finds_the_sounds_it_names(sounds: Path, model: StubModel) -> None:
@@ -44,6 +45,19 @@ def test_a_result_names_the_window_that_matched(write_sound: Write, model: StubM
     assert result.windows[0] == (result.start, result.end, result.score)
     assert result.duration == pytest.approx(12.0)
     assert len(library.search("hum")[0].windows) == 5
+
+
+def test_remembered_words_are_forgotten_when_another_writes(sounds: Path, model: StubModel) -> None:
+    SoundLibrary.open(sounds, model=model).index()
+    reader = Store(sounds / ".wavtext" / "library.sqlite")
+    before = len(reader.clips_with_word("hum"))
+    assert before and not len(reader.clips_with_word("renamed"))
+    (sounds / "hum0.wav").rename(sounds / "renamed.wav")
+    with SoundLibrary.open(sounds, model=model) as library:
+        library.index()
+    assert len(reader.clips_with_word("renamed")) == 1
+    assert len(reader.clips_with_word("hum")) == before - 1
+    reader.close()
 
 
 def test_results_become_json(sounds: Path, model: StubModel) -> None:

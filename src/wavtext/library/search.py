@@ -56,7 +56,7 @@ class Catalogue(Protocol):
         """Those clips that are allowed."""
         ...
 
-    def clips_with_word(self, word: str) -> list[int]:
+    def clips_with_word(self, word: str) -> Clips:
         """Clips whose name, captions or tags hold a word in any of its forms."""
         ...
 
@@ -249,7 +249,7 @@ def _named(store: Catalogue, words: list[str], found: Clips) -> _Named | None:
     if not words:
         return None
     total = max(store.count("clips"), 1)
-    holders = [np.array(store.clips_with_word(word), np.int64) for word in words]
+    holders = [store.clips_with_word(word) for word in words]
     weights = np.array([math.log(1 + total / max(len(ids), 1)) for ids in holders])
     ids, places = np.unique(np.concatenate(holders), return_inverse=True)
     if not len(ids):

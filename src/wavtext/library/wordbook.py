@@ -1,6 +1,7 @@
 """Words that clips can be found by: names, captions, tags; and what filters ask of them."""
 
 import json
+import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,8 @@ from wavtext.library.database import Database
 from wavtext.library.filters import Filters
 from wavtext.library.notes import Notes
 from wavtext.library.records import path_text
+
+WORDS_REMEMBERED = 1000
 
 
 class Wordbook(Database):
@@ -54,13 +57,33 @@ class Wordbook(Database):
         tags = tuple(tag for tag in row[1].split("|") if tag)
         return Notes(captions=tuple(json.loads(row[0])), tags=tags, licence=row[2], credit=row[3])
 
-    def clips_with_word(self, word: str) -> list[int]:
-        """Clips whose name, captions or tags hold a word in any of its forms."""
+    def clips_with_word(self, word: str) -> Int64[np.ndarray, " clips"]:
+        """Clips whose name, captions or tags hold a word in any of its forms.
+
+        A reader remembers its answers until somebody writes: people ask for the same words.
+        """
         if self.version < schema.WORDS_SINCE:
-            return []
+            return np.zeros(0, np.int64)
         query = "SELECT rowid FROM words WHERE words MATCH ?"
         with self.reading() as connection:
-            return [row[0] for row in connection.execute(query, (f'"{word}"',))]
+            known = self._remembered(connection)
+            if word not in known:
+                rows = connection.execute(query, (f'"{word}"',))
+                if len(known) >= WORDS_REMEMBERED:
+                    known.clear()
+                known[word] = np.fromiter((row[0] for row in rows), np.int64)
+            return known[word]
+
+    def _remembered(self, connection: sqlite3.Connection) -> dict[str, Int64[np.ndarray, " clips"]]:
+        """Answers that still hold on this thread's connection; a writer's never do."""
+        if self.writable:
+            return {}
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        held: tuple[int, dict[str, np.ndarray]] = getattr(self._local, "words", (None, {}))
+        if held[0] != version:
+            held = (version, {})
+            self._local.words = held
+        return held[1]
 
     def allowed(self, filters: Filters) -> Int64[np.ndarray, " clips"] | None:
         """The clips that filters let pass; None for all."""

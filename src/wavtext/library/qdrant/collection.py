@@ -95,14 +95,14 @@ class Collection:
         found = {int(each.payload["clip_id"]) for each in self.scroll(condition, ["clip_id"])}
         return clip_ids[np.isin(clip_ids, list(found))]
 
-    def clips_with_word(self, word: str) -> list[int]:
+    def clips_with_word(self, word: str) -> Int64[np.ndarray, " clips"]:
         """Clips whose name, captions or tags hold a word in any of its forms."""
         stems = self.stem.words(word)
         if not stems:
-            return []
+            return np.zeros(0, np.int64)
         conditions = [equal("words", stem) for stem in sorted(stems)]
         points = self.scroll(_both(equal("window", 0), *conditions), ["clip_id"])
-        return [int(each.payload["clip_id"]) for each in points]
+        return np.array([int(each.payload["clip_id"]) for each in points], np.int64)
 
     def count(self, table: str) -> int:
         """Clips, or windows."""
