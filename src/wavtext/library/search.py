@@ -115,9 +115,16 @@ class _Found:
     record: ClipRecord
     spans: Float32[np.ndarray, "windows 2"]
     vectors: Float32[np.ndarray, "windows dim"]
-    mean: Vector  # the clip's embedding
     relevance: float | None = None
     duplicates: list[Path] = field(default_factory=list[Path])
+    _mean: Vector | None = None
+
+    @property
+    def mean(self) -> Vector:
+        """The clip's embedding, made when it is first asked for."""
+        if self._mean is None:
+            self._mean = clip_vector(self.vectors)
+        return self._mean
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,9 +191,13 @@ def matching_windows(
     spans: Float32[np.ndarray, "windows 2"], scores: Float32[np.ndarray, " windows"]
 ) -> tuple[MatchingWindow, ...]:
     """The windows of one clip that match about as well as its best, best first."""
-    order = np.argsort(-scores, kind="stable")[:WINDOWS_SHOWN]
-    order = order[scores[order] >= scores[order[0]] - WINDOW_MARGIN]
-    return tuple(_window(spans[i], float(scores[i])) for i in order)
+    order = (-scores).argsort(kind="stable")[:WINDOWS_SHOWN]
+    best = scores[order].tolist()
+    return tuple(
+        MatchingWindow(start, end, score)
+        for (start, end), score in zip(spans[order].tolist(), best, strict=True)
+        if score >= best[0] - WINDOW_MARGIN
+    )
 
 
 def clip_vector(vectors: Float32[np.ndarray, "windows dim"]) -> Vector:
@@ -274,7 +285,7 @@ def _details(store: Catalogue, index: Index, candidates: Iterator[_Candidate]) -
             windows = index.windows(candidate.clip_id)
             if record is None or windows is None or not record.format:
                 continue  # it left meanwhile, or its name was lost to damage
-            yield _Found(candidate, record, *windows, clip_vector(windows[1]))
+            yield _Found(candidate, record, *windows)
 
 
 def _by_relevance(
@@ -305,30 +316,38 @@ def _grouped(folder: Path, found: Iterator[_Found], options: SearchOptions) -> l
 
     What sounds the same scores the same, so copies are looked for among the next few only.
     """
+    if not options.group:
+        return list(itertools.islice(found, options.limit))
     chosen: list[_Found] = []
+    by_content: dict[bytes, _Found] = {}
+    by_duration: dict[int, list[_Found]] = {}
     for each in itertools.islice(found, max(20, LOOK_FOR_COPIES * options.limit)):
-        same = _copied(chosen, each) if options.group else None
+        same = by_content.get(each.record.content) or _copied(by_duration, each)
         if same is not None:
             same.duplicates.append(folder / each.record.path)
         elif len(chosen) < options.limit:
             chosen.append(each)
-        if len(chosen) == options.limit and not options.group:
-            break
+            by_content[each.record.content] = each
+            by_duration.setdefault(_scale(each), []).append(each)
     return chosen
 
 
-def _copied(chosen: list[_Found], each: _Found) -> _Found | None:
-    """The clip among those chosen that sounds the same as this one."""
-    duration = each.record.duration
-    for kept in chosen:
+def _copied(by_duration: dict[int, list[_Found]], each: _Found) -> _Found | None:
+    """The clip among those chosen that sounds the same as this one and lasts as long."""
+    duration, scale = each.record.duration, _scale(each)
+    for kept in itertools.chain.from_iterable(
+        by_duration.get(near, ()) for near in (scale - 1, scale, scale + 1)
+    ):
         other = kept.record.duration
-        longer = other if other > duration else duration
-        near = abs(other - duration) <= SAME_DURATION * longer
+        near = abs(other - duration) <= SAME_DURATION * max(other, duration)
         if near and float(kept.mean @ each.mean) >= SAME_COSINE:
             return kept
-        if kept.record.content == each.record.content:
-            return kept
     return None
+
+
+def _scale(found: _Found) -> int:
+    """The clip's duration in steps wider than SAME_DURATION: what may be alike is a step away."""
+    return round(math.log(max(found.record.duration, 1e-3)) / (1.5 * SAME_DURATION))
 
 
 def _diversified(found: list[_Found], options: SearchOptions) -> list[_Found]:
