@@ -33,35 +33,36 @@ def answer(
         options: How to search.
         adapted: Use what was learned of the library's names.
     """
-    background = reader.background()
-    served = reader.adapted() if adapted else None
-    if served is not None:
-        model, background = served.embedder(model), served.background
-    index, store = reader.index(), reader.store()
+    with reader.store().reading():  # all of one search sees the same library
+        index, store = reader.index(), reader.store()
+        background = reader.background()
+        served = reader.adapted() if adapted else None
+        if served is not None:
+            model, background = served.embedder(model), served.background
 
-    def spread(vector: np.ndarray) -> float:
-        return float((index.sample(SAMPLE) @ vector).std())
+        def spread(vector: np.ndarray) -> float:
+            return float((index.sample(SAMPLE) @ vector).std())
 
-    def vector_of(clip_id: int) -> np.ndarray:
-        windows = index.windows(clip_id)
-        if windows is None:
-            raise LibraryError(f"{reader.path}: no clip {clip_id}.")
-        return clip_vector(windows[1])
+        def vector_of(clip_id: int) -> np.ndarray:
+            windows = index.windows(clip_id)
+            if windows is None:
+                raise LibraryError(f"{reader.path}: no clip {clip_id}.")
+            return clip_vector(windows[1])
 
-    vector = query_vector(query, model, spread, vector_of)
-    relevance = None
-    if background is not None and query.text and not (query.like or query.unlike):
-        relevance = Relevance.of_query(vector, background, index.sample(SAMPLE))
-    return search(
-        reader.folder,
-        store,
-        index,
-        vector,
-        query.text,
-        _options_for(options, query, reader),
-        relevance=relevance,
-        embed_text=model.embed_text,
-    )
+        vector = query_vector(query, model, spread, vector_of)
+        relevance = None
+        if background is not None and query.text and not (query.like or query.unlike):
+            relevance = Relevance.of_query(vector, background, index.sample(SAMPLE))
+        return search(
+            reader.folder,
+            store,
+            index,
+            vector,
+            query.text,
+            _options_for(options, query, reader),
+            relevance=relevance,
+            embed_text=model.embed_text,
+        )
 
 
 def _options_for(options: SearchOptions, query: Query, reader: Reader) -> SearchOptions:
