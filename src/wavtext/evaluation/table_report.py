@@ -94,7 +94,7 @@ def render_table(summary: Mapping[str, Any]) -> str:
         ]
     for test in TEST_SETS:
         rows = [row for row in summary["rows"] if row["test_set"] == test]
-        name = f"{stand_ins[test]}, in {test}'s place" if test in stand_ins else test
+        name = f"{stand_ins[test]}, in the place of {test}" if test in stand_ins else test
         lines += [
             f"## {name}: pool of {rows[0]['pool']:,} clips here, {POOLS[test]:,} in the paper",
             "",
@@ -112,7 +112,8 @@ def render_table(summary: Mapping[str, Any]) -> str:
     body = [
         [
             f"{each['text']} ({each['better']} over {each['worse']})",
-            f"{each['test_set']}, {each['direction'].replace('_', ' ')} {each['metric']}",
+            f"{stand_ins.get(each['test_set'], each['test_set'])}, "
+            f"{each['direction'].replace('_', ' ')} {each['metric']}",
             _relative(each["printed_relative"])
             + (f" (text: {each['stated_gain']:+.1f} %)" if each["stated_gain"] is not None else ""),
             _relative(each["relative"]),
