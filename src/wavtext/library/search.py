@@ -108,15 +108,13 @@ class _Candidate:
 
 
 @dataclass(slots=True, eq=False)
-class _Found:
-    """A candidate with all that a result needs."""
+class _Heard:
+    """A candidate with its embeddings."""
 
     candidate: _Candidate
-    record: ClipRecord
     spans: Float32[np.ndarray, "windows 2"]
     vectors: Float32[np.ndarray, "windows dim"]
     relevance: float | None = None
-    duplicates: list[Path] = field(default_factory=list[Path])
     _mean: Vector | None = None
 
     @property
@@ -125,6 +123,15 @@ class _Found:
         if self._mean is None:
             self._mean = clip_vector(self.vectors)
         return self._mean
+
+
+@dataclass(slots=True, eq=False)
+class _Found:
+    """A candidate with all that a result needs."""
+
+    heard: _Heard
+    record: ClipRecord
+    duplicates: list[Path] = field(default_factory=list[Path])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,15 +175,15 @@ def search(
         embed_text: Embeds variants of the text, for `explain`.
     """
     candidates = _candidates(store, index, query, text, options)
-    found = _details(store, index, candidates)
+    heard = _heard(index, candidates)
     if relevance is not None:
-        found = _by_relevance(found, query, relevance, options)
+        heard = _by_relevance(heard, query, relevance, options)
     if options.diversity:
-        found = iter(_diversified(list(found), options))
-    chosen = _grouped(folder, found, options)
+        heard = iter(_diversified(list(heard), options))
+    chosen = _grouped(folder, _recorded(store, heard), options)
     results = [_result(folder, each, query, heat=options.explain) for each in chosen]
     if options.explain and embed_text is not None and text:
-        best = [each.vectors[int(np.argmax(each.vectors @ query))] for each in chosen]
+        best = [each.heard.vectors[int(np.argmax(each.heard.vectors @ query))] for each in chosen]
         return explain_words(results, best, text, embed_text)
     return results
 
@@ -276,27 +283,34 @@ def _named(store: Catalogue, words: list[str], found: Clips) -> _Named | None:
     return _Named(words, ids[wanted], shares[wanted], holds[:, wanted])
 
 
-def _details(store: Catalogue, index: Index, candidates: Iterator[_Candidate]) -> Iterator[_Found]:
-    """Records and embeddings of candidates, read a few at a time as they are asked for."""
-    while some := list(itertools.islice(candidates, READ_AT_ONCE)):
-        records = dict(store.clip_rows([each.clip_id for each in some]))
-        for candidate in some:
-            record = records.get(candidate.clip_id)
-            windows = index.windows(candidate.clip_id)
-            if record is None or windows is None or not record.format:
+def _heard(index: Index, candidates: Iterator[_Candidate]) -> Iterator[_Heard]:
+    """Candidates with their embeddings, without those that left meanwhile."""
+    for candidate in candidates:
+        windows = index.windows(candidate.clip_id)
+        if windows is not None:
+            yield _Heard(candidate, *windows)
+
+
+def _recorded(store: Catalogue, heard: Iterator[_Heard]) -> Iterator[_Found]:
+    """With their records, read a few at a time as they are asked for."""
+    while some := list(itertools.islice(heard, READ_AT_ONCE)):
+        records = dict(store.clip_rows([each.candidate.clip_id for each in some]))
+        for each in some:
+            record = records.get(each.candidate.clip_id)
+            if record is None or not record.format:
                 continue  # it left meanwhile, or its name was lost to damage
-            yield _Found(candidate, record, *windows)
+            yield _Found(each, record)
 
 
 def _by_relevance(
-    found: Iterator[_Found], query: Vector, relevance: Relevance, options: SearchOptions
-) -> Iterator[_Found]:
+    heard: Iterator[_Heard], query: Vector, relevance: Relevance, options: SearchOptions
+) -> Iterator[_Heard]:
     """The best candidates in the order of their probability; all that may be shown are among them.
 
     With diversity all of them, since any may be chosen.
     """
     look = None if options.diversity else max(30, ORDERED * options.limit)
-    some = list(itertools.islice(found, look))
+    some = list(itertools.islice(heard, look))
     if not some:
         return iter(())
     scores = [each.vectors @ query for each in some]
@@ -340,7 +354,7 @@ def _copied(by_duration: dict[int, list[_Found]], each: _Found) -> _Found | None
     ):
         other = kept.record.duration
         near = abs(other - duration) <= SAME_DURATION * max(other, duration)
-        if near and float(kept.mean @ each.mean) >= SAME_COSINE:
+        if near and float(kept.heard.mean @ each.heard.mean) >= SAME_COSINE:
             return kept
     return None
 
@@ -350,44 +364,45 @@ def _scale(found: _Found) -> int:
     return round(math.log(max(found.record.duration, 1e-3)) / (1.5 * SAME_DURATION))
 
 
-def _diversified(found: list[_Found], options: SearchOptions) -> list[_Found]:
+def _diversified(heard: list[_Heard], options: SearchOptions) -> list[_Heard]:
     """Maximal marginal relevance: each next fits well and differs from those chosen before.
 
     Source: Carbonell and Goldstein 1998; ranks are scaled to 0..1 so that both parts compare.
     """
-    if not found:
+    if not heard:
         return []
-    ranks = np.array([each.candidate.rank for each in found], np.float32)
+    ranks = np.array([each.candidate.rank for each in heard], np.float32)
     fits = (ranks - ranks.min()) / max(float(np.ptp(ranks)), 1e-9)
-    means = np.stack([each.mean for each in found])
-    nearest = np.zeros(len(found), np.float32)
-    left = np.ones(len(found), bool)
-    order: list[_Found] = []
-    for _ in range(min(len(found), 4 * options.limit)):
+    means = np.stack([each.mean for each in heard])
+    nearest = np.zeros(len(heard), np.float32)
+    left = np.ones(len(heard), bool)
+    order: list[_Heard] = []
+    for _ in range(min(len(heard), 4 * options.limit)):
         value = (1 - options.diversity) * fits - options.diversity * nearest
         position = int(np.argmax(np.where(left, value, -np.inf)))
         left[position] = False
-        order.append(found[position])
+        order.append(heard[position])
         nearest = np.maximum(nearest, means @ means[position])
     return order
 
 
 def _result(folder: Path, found: _Found, query: Vector, *, heat: bool) -> SearchResult:
-    scores = found.vectors @ query
-    windows = matching_windows(found.spans, scores)
+    heard = found.heard
+    scores = heard.vectors @ query
+    windows = matching_windows(heard.spans, scores)
     best = windows[0]
     return SearchResult(
-        clip_id=found.candidate.clip_id,
+        clip_id=heard.candidate.clip_id,
         path=folder / found.record.path,
         start=best.start,
         end=best.end,
         score=best.score,
-        relevance=found.relevance,
+        relevance=heard.relevance,
         windows=windows,
         duration=found.record.duration,
-        matched=found.candidate.matched,
+        matched=heard.candidate.matched,
         duplicates=tuple(found.duplicates),
-        heat=tuple(map(_window, found.spans, scores.tolist())) if heat else (),
+        heat=tuple(map(_window, heard.spans, scores.tolist())) if heat else (),
     )
 
 
