@@ -114,10 +114,8 @@ def _matrix(task: Task, evaluation: Evaluation, shown: int) -> "Figure":
 
 def _log(axes: Any) -> None:
     """A logarithmic axis that says 1, 10, 100."""
-    from matplotlib.ticker import FuncFormatter
-
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_minor_formatter("")
 
 
