@@ -189,8 +189,9 @@ $ CALM="--batch 128 --calm-share 0.15 --max-scale 15 --dropout 0.3 --decay 0.1 -
 $ python experiments/compact/fit.py $DATA $CALM --out runs/compact/calm --start runs/compact/tuned --steps 240 --rate 3e-4 --block-rate 1e-4
 $ python experiments/compact/fit.py $DATA $CALM --out runs/compact/more --start runs/compact/calm --steps 700 --rate 4e-4 --block-rate 2e-4
 $ python experiments/compact/tune_text.py $DATA --fit runs/compact/more --out runs/compact/tuned2 --steps 150 --phrases 260
-$ for SEED in 11 12 13; do python experiments/compact/fit.py $DATA $CALM --out runs/compact/last$SEED \\
-      --start runs/compact/tuned2 --steps 260 --rate 3e-4 --block-rate 1.5e-4 --seed $SEED; done
+$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/last11 --start runs/compact/tuned2 --steps 260 --rate 3e-4 --block-rate 1.5e-4 --seed 11
+$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/last12 --start runs/compact/tuned2 --steps 260 --rate 3e-4 --block-rate 1.5e-4 --seed 12
+$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/last13 --start runs/compact/tuned2 --steps 260 --rate 3e-4 --block-rate 1.5e-4 --seed 13
 $ python experiments/compact/assemble.py --fit runs/compact/last11 runs/compact/last12 runs/compact/last13 \\
       --crops runs/compact/crops --ingredients runs/compact/ingredients --out src/wavtext/model/compact
 ```
