@@ -51,7 +51,8 @@ def test_remembered_words_are_forgotten_when_another_writes(sounds: Path, model:
     SoundLibrary.open(sounds, model=model).index()
     reader = Store(sounds / ".wavtext" / "library.sqlite")
     before = len(reader.clips_with_word("hum"))
-    assert before and not len(reader.clips_with_word("renamed"))
+    assert before
+    assert not len(reader.clips_with_word("renamed"))
     (sounds / "hum0.wav").rename(sounds / "renamed.wav")
     with SoundLibrary.open(sounds, model=model) as library:
         library.index()
