@@ -79,7 +79,7 @@ class Wordbook(Database):
         if self.writable:
             return {}
         version = connection.execute("PRAGMA data_version").fetchone()[0]
-        held: tuple[int, dict[str, np.ndarray]] = getattr(self._local, "words", (None, {}))
+        held: tuple[int, dict[str, np.ndarray]] = getattr(self._local, "words", (-1, {}))
         if held[0] != version:
             held = (version, {})
             self._local.words = held
