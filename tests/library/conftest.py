@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # stub_model.py, also for child 
 
 from sound_factory import RATE, Write, synthesise
 from stub_model import StubModel
+
+from wavtext.cli.main import main
 
 
 @pytest.fixture
@@ -77,3 +79,16 @@ def bucket(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield "s3://archive/sounds"
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """command("search", ...) -> (exit status, stdout, stderr)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return call

@@ -1,7 +1,7 @@
 """A library learns what its clips are called: kept only when held-out names profit, and undone."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from stub_model import StubModel
 
-from wavtext.cli.main import main
 from wavtext.errors import DamagedLibraryError, LibraryError
 from wavtext.library.adapt import learn as learning
 from wavtext.library.adapt.learn import MAX_CLIPS, MAX_NAMES, learn
@@ -351,16 +350,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def run(monkeypatch: pytest.MonkeyPatch, command: Run) -> Run:
     monkeypatch.setattr("wavtext.model.model.load_model", lambda name="compact": WordModel())
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
-
-    return call
+    return command
 
 
 def test_adapt_prints_before_and_after_and_undo_takes_it_back(run: Run, folder: Path) -> None:

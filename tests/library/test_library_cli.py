@@ -7,24 +7,15 @@ from pathlib import Path
 import pytest
 from stub_model import StubModel
 
-from wavtext.cli.main import main
-
 Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, command: Run) -> Run:
     """run("search", ...) -> (exit status, stdout, stderr), with the stub as every model."""
     monkeypatch.setattr("wavtext.model.model.load_model", lambda name="compact": StubModel())
     monkeypatch.setattr("os.nice", lambda increment: increment)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
-
-    return call
+    return command
 
 
 def test_index_then_search_prints_a_table(run: Run, sounds: Path) -> None:

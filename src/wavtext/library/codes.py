@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
+from wavtext.library.matrix import padded
 from wavtext.library.records import VECTOR_TYPE, ModelRecord
 from wavtext.library.store import Store
 
@@ -62,7 +63,7 @@ class Codes:
 
     def candidates(self, query: Vector, count: int) -> Int64[np.ndarray, " rows"]:
         """About the best windows, found by a scan of all product codes; in rising order."""
-        rows = self.product.search(_padded(query[None]), min(count, len(self.nibbles)))[1][0]
+        rows = self.product.search(padded(query[None], PART), min(count, len(self.nibbles)))[1][0]
         return np.sort(rows[rows >= 0])
 
     def scores(
@@ -105,16 +106,16 @@ def build_codes(store: Store, model: ModelRecord) -> None:
             train, counts, clip_ids = _survey(store, model)
             middle, spread = train.mean(axis=0), np.maximum(train.std(axis=0), 1e-6)
             low, steps = middle - REACH * spread, 2 * REACH * spread / 16
-            padded = _padded(train)
-            dim = padded.shape[1]
+            wide = padded(train, PART)
+            dim = wide.shape[1]
             product = faiss.IndexPQFastScan(dim, dim // PART, 4, faiss.METRIC_INNER_PRODUCT)
-            product.train(padded)
+            product.train(wide)
             every = max(1, -(-sum(counts) // SAMPLE))
             sample: list[np.ndarray] = []
             seen = 0
             with (folder / _VECTORS).open("wb") as file:
                 for block in _blocks(store, model):
-                    product.add(_padded(block))
+                    product.add(padded(block, PART))
                     file.write(_nibbles(block, low, steps).tobytes())
                     sample.append(block[-seen % every :: every].astype(VECTOR_TYPE))
                     seen += len(block)
@@ -177,12 +178,6 @@ def _load(folder: Path, model: ModelRecord, revision: int) -> Codes | None:
     owners = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     plain = nibbles.view(np.ndarray)  # picking rows of a memmap is slower
     return Codes(product, plain, steps, sample, clip_ids, offsets, owners, revision, model.model_id)
-
-
-def _padded(vectors: Float32[np.ndarray, "windows dim"]) -> Float32[np.ndarray, "windows padded"]:
-    """With zeros after the last dimension, to a multiple of PART."""
-    missing = -vectors.shape[1] % PART
-    return np.ascontiguousarray(np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors)
 
 
 def _nibbles(

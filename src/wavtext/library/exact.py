@@ -7,12 +7,13 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from wavtext.library.matrix import Matrix
+from wavtext.library.matrix import Matrix, padded
 
 Vector = Float32[np.ndarray, " dim"]
 MOST = 16  # queries in one pass
 COARSE_FROM = 20_000  # windows; below, a full pass is quick
 COARSE_AFTER = 32  # searches
+PAIR = 2  # dimensions that share one 4-bit product code
 
 
 class Index(Protocol):
@@ -167,24 +168,17 @@ class CoarseScan:
     def __init__(self, vectors: Float32[np.ndarray, "windows dim"]) -> None:
         import faiss
 
-        dim = vectors.shape[1]
-        self._padding = dim % 2
-        self._index: Any = faiss.IndexPQFastScan(
-            dim + self._padding, (dim + 1) // 2, 4, faiss.METRIC_INNER_PRODUCT
-        )
+        dim = padded(vectors[:1], PAIR).shape[1]
+        self._index: Any = faiss.IndexPQFastScan(dim, dim // PAIR, 4, faiss.METRIC_INNER_PRODUCT)
         self._index.pq.cp.niter = 6
-        self._index.train(self._even(vectors[:: max(1, len(vectors) // 5000)]))
+        self._index.train(padded(vectors[:: max(1, len(vectors) // 5000)], PAIR))
         for begin in range(0, len(vectors), 20_000):
-            self._index.add(self._even(vectors[begin : begin + 20_000]))
+            self._index.add(padded(vectors[begin : begin + 20_000], PAIR))
 
     def candidates(self, query: Vector, count: int) -> Int64[np.ndarray, " rows"]:
         """Rows of about the highest scores."""
-        rows = self._index.search(self._even(query[None]), count)[1][0]
+        rows = self._index.search(padded(query[None], PAIR), count)[1][0]
         return rows[rows >= 0]
-
-    def _even(self, vectors: Float32[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows even"]:
-        """The vectors, with a dimension of zeros after an odd number of them."""
-        return np.pad(vectors, ((0, 0), (0, self._padding))) if self._padding else vectors
 
 
 class SharedScan:

@@ -180,3 +180,11 @@ def _append(array: np.ndarray, tail: np.ndarray) -> np.ndarray:
         buffer[:size] = array
     buffer[size:total] = tail
     return buffer[:total]
+
+
+def padded(
+    vectors: Float32[np.ndarray, "windows dim"], multiple: int
+) -> Float32[np.ndarray, "windows padded"]:
+    """With zeros after the last dimension, to a multiple of so many."""
+    missing = -vectors.shape[1] % multiple
+    return np.ascontiguousarray(np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors)
