@@ -9,7 +9,8 @@ WavtextError
 ├── LibraryError           a library cannot be opened, read or written
 │   ├── ModelMismatchError the library was made by another model
 │   ├── DamagedLibraryError the library's file is truncated or overwritten
-│   └── BusyLibraryError   another process is indexing into it
+│   ├── BusyLibraryError   another process is indexing into it
+│   └── QueryError         a search asks for nothing, or for what no library can answer
 ├── CollectError           a source of sounds cannot be reached or read
 ├── ManifestError          a manifest, caption file or corpus folder is not as its format says
 ├── EvaluationError        scores, relevance or labels that no metric is defined for
@@ -72,6 +73,10 @@ class DamagedLibraryError(LibraryError):
 
 class BusyLibraryError(LibraryError):
     """Another process is writing to the library."""
+
+
+class QueryError(LibraryError):
+    """A search asks for nothing, or for what no library can answer."""
 
 
 class CollectError(WavtextError):

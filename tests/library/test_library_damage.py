@@ -3,6 +3,8 @@
 import random
 import shutil
 import sqlite3
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from wavtext.errors import DamagedLibraryError, LibraryError
 from wavtext.library import schema
 from wavtext.library.library import LIBRARY_FILE, SoundLibrary
 from wavtext.library.pages import wal_pages
+from wavtext.library.results import IndexProgress
 from wavtext.library.salvage import salvage
 
 Embeddings = dict[str, np.ndarray]
@@ -119,6 +122,41 @@ def test_indexing_salvages_by_itself_and_embeds_the_rest_again(folder: Path) -> 
     assert len(model.files_cut) < 121
     assert "clips were salvaged" in report.notes[0]
     assert_part_of(before, embeddings(folder))
+
+
+def test_the_index_command_salvages_without_being_told_the_model(
+    folder: Path, command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = StubModel(dim=256)
+    monkeypatch.setattr("wavtext.model.model.load_model", lambda name: stub)
+    overwrite(folder / LIBRARY_FILE, 0, bytes(100))
+    status, out, err = command("index", folder)
+    assert status == 0
+    assert "salvaged" in out + err
+    assert (folder / ".wavtext" / "library.damaged-1.sqlite").is_file()
+    assert len(embeddings(folder)) == 121
+
+
+def test_salvage_in_the_middle_of_a_change_of_model_keeps_the_whole_set(
+    folder: Path, tmp_path: Path
+) -> None:
+    before = embeddings(folder)
+    stop = threading.Event()
+    other = StubModel("stub-2", dim=256, name="other")
+    with SoundLibrary.open(folder, model=other) as library:
+
+        def half(progress: IndexProgress) -> None:
+            if progress.files_done >= 30:
+                stop.set()
+
+        assert library.index(half, stop=stop, workers=1).stopped
+    overwrite(folder / LIBRARY_FILE, 0, bytes(100))
+    with SoundLibrary.open(folder, model=other) as library:
+        # the file no longer says what models there were: both are named, as the command does
+        names = [(each.identity, each.name, each.dim, "") for each in (StubModel(dim=256), other)]
+        assert salvage(library.path, names).clips > 100
+    assert_part_of(embeddings(folder), before)
+    assert len(embeddings(folder)) > 100
 
 
 def test_random_damage_never_gives_a_wrong_result(folder: Path, tmp_path: Path) -> None:

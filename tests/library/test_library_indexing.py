@@ -284,3 +284,12 @@ def test_an_unlistable_folder_keeps_its_clips(
     assert report.removed == 0
     assert [failure.path.name for failure in report.failures] == ["closed"]
     assert library.stats().clips == 9
+
+
+def test_a_library_kept_in_a_folder_of_sounds_hides_none_of_them(
+    sounds: Path, write_sound: Write, model: StubModel
+) -> None:
+    write_sound("birds/crow.wav", "tone")
+    library = SoundLibrary.open(sounds, library=sounds / "birds" / "mine.sqlite", model=model)
+    assert library.index().files == 9
+    assert library.index().unchanged == 9

@@ -11,7 +11,7 @@ from sound_factory import RATE, Write, synthesise
 from stub_model import StubModel
 
 from wavtext.audio.waveform import Waveform
-from wavtext.errors import LibraryError
+from wavtext.errors import LibraryError, QueryError
 from wavtext.library.filters import Filters
 from wavtext.library.library import SoundLibrary
 from wavtext.library.notes import name_words, read_notes
@@ -196,3 +196,40 @@ def test_explained_results_show_where_and_which_words(library: SoundLibrary, wri
     assert result.why[0][0] == "whistle"
     assert sum(share for _, share in result.why) == pytest.approx(1.0)
     assert library.search("whistle")[0].heat == ()
+
+
+@pytest.mark.parametrize("names", [False, True])
+@pytest.mark.parametrize("copies", [31, 300])
+def test_copies_do_not_take_the_places_of_other_sounds(
+    write_sound: Write, model: StubModel, copies: int, names: bool
+) -> None:
+    one = write_sound("hum.wav", "hum")
+    for i in range(copies):
+        (one.parent / f"hum copy {i}.wav").write_bytes(one.read_bytes())
+    for i in range(12):
+        write_sound(f"hiss{i}.wav", "hiss", duration=1.0 + 0.2 * i, seed=i)
+    library = SoundLibrary.open(one.parent, model=model)
+    library.index()
+    results = library.search("hum", limit=10, group=True, names=names)
+    assert len(results) == 10
+    assert results[0].path.name.startswith("hum")
+    assert not any(each.path.name.startswith("hum") for each in results[1:])
+    shown = [each.relevance for each in results]
+    assert shown == sorted(shown, reverse=True)
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "yesterday"])
+def test_a_day_that_no_file_can_have_is_refused(sounds: Path, model: StubModel, day: str) -> None:
+    library = SoundLibrary.open(sounds, model=model)
+    library.index()
+    with pytest.raises(QueryError, match=r"2024-05-31"):
+        library.search("hum", filters=Filters(after=day, before=day))
+
+
+def test_a_library_whose_sounds_all_left_finds_nothing(sounds: Path, model: StubModel) -> None:
+    library = SoundLibrary.open(sounds, model=model)
+    library.index()
+    for path in sounds.glob("*.wav"):
+        path.unlink()
+    library.index(prune=True)
+    assert library.search("hum") == []

@@ -87,11 +87,12 @@ def result(relevance: float | None, *matched: str) -> SearchResult:
 
 def test_nothing_matches_when_all_are_unlikely_and_no_name_fits() -> None:
     low, high = GOOD / 2, 2 * GOOD
-    assert nothing_matches([result(low), result(low / 2)])
-    assert not nothing_matches([result(low), result(high)])
-    assert not nothing_matches([result(low, "dog")])
-    assert not nothing_matches([result(None)])
-    assert not nothing_matches([])
+    assert nothing_matches([result(low), result(low / 2)], "a dog")
+    assert not nothing_matches([result(low), result(high)], "a dog")
+    assert not nothing_matches([result(low, "dog")], "a dog")
+    assert nothing_matches([result(low, "dog")], "a barking dog")  # one word of two is too little
+    assert not nothing_matches([result(None)], "a dog")
+    assert not nothing_matches([], "a dog")
 
 
 def test_the_captions_are_distinct_sentences() -> None:

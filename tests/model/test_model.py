@@ -202,3 +202,8 @@ def test_a_model_is_used_without_torch(tiny_folder: Path):
     )
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
     subprocess.run([sys.executable, "-c", code, str(tiny_folder)], check=True, env=environment)
+
+
+def test_a_text_that_is_not_unicode_is_refused(tiny: Model):
+    with pytest.raises(ModelError, match=r"text 2 of 2 is not Unicode"):
+        tiny.embed_text(["a dog", "a d\udce4g"])

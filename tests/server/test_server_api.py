@@ -10,6 +10,7 @@ import soundfile
 from click.testing import CliRunner
 
 from wavtext.library.library import SoundLibrary
+from wavtext.server.schemas import LibraryResponse
 
 RATE = 16_000
 
@@ -317,3 +318,24 @@ def test_the_openapi_document_names_every_endpoint(client):
     ):
         assert path in paths
     assert {"get", "post"} <= set(paths["/api/search"])
+
+
+@pytest.mark.parametrize("asked", ["bytes=abc", "bytes=99999999-", "bytes=0-9", ""])
+def test_no_cut_is_left_behind_whatever_range_was_asked(make_client, asked):
+    client = make_client()
+    place = client.app.state.services.media._folder
+    headers = {"Range": asked} if asked else {}
+    clip = client.get("/api/search?q=hum&limit=1").json()["results"][0]["clip_id"]
+    client.get(f"/api/clips/{clip}/audio?start=0.5&end=1.5", headers=headers)
+    assert not list(place.rglob("*.wav"))
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01"])
+def test_a_day_out_of_range_is_the_caller_s_mistake(client, day):
+    answer = client.get(f"/api/search?q=hum&after={day}")
+    assert answer.status_code == 422
+    assert "no date" in answer.json()["error"]["message"]
+
+
+def test_what_the_library_says_of_itself_is_documented(client):
+    assert set(client.get("/api/library").json()) == set(LibraryResponse.model_fields)

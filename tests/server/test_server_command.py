@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from wavtext.cli.serve import serve
-from wavtext.errors import ServerError
+from wavtext.errors import LibraryError, ServerError
 from wavtext.library.library import SoundLibrary
 
 
@@ -68,9 +68,19 @@ def test_it_prints_its_address_answers_and_ends_on_ctrl_c(sounds, token):
     assert process.returncode in (0, 130, -signal.SIGINT)
 
 
-def test_the_library_s_file_may_be_named_instead_of_its_folder(sounds, model):
-    with SoundLibrary.open(sounds, model=model) as library:
-        file = library.path
-    assert file.is_file()
-    result = CliRunner().invoke(serve, ["--library", str(file), "--host", "0.0.0.0"])
-    assert isinstance(result.exception, ServerError)
+def test_the_library_s_file_may_be_named_instead_of_its_folder(
+    sounds, model, tmp_path, monkeypatch
+):
+    served = []
+    monkeypatch.setattr(
+        "wavtext.cli.serve._run", lambda folder, library, *_, **__: served.append((folder, library))
+    )
+    own = sounds / ".wavtext" / "library.sqlite"
+    elsewhere = tmp_path / "mine.sqlite"
+    with SoundLibrary.open(sounds, library=elsewhere, model=model) as library:
+        library.index(workers=1)
+    for file in (own, elsewhere):
+        CliRunner().invoke(serve, ["--library", str(file)], catch_exceptions=False)
+    assert served == [(sounds, own), (sounds, elsewhere)]
+    result = CliRunner().invoke(serve, ["--library", str(tmp_path / "none.sqlite")])
+    assert isinstance(result.exception, LibraryError)

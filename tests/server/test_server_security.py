@@ -161,6 +161,19 @@ def test_guessing_the_token_is_slowed_down(make_client):
     assert statuses[-1] == 429
 
 
+def test_guessing_the_bearer_token_is_slowed_down_too(make_client):
+    client = make_client(token="a-token-of-some-length")
+    answers = [
+        client.get("/api/library", headers={"Authorization": f"Bearer {i}"}).status_code
+        for i in range(14)
+    ]
+    assert answers == [401] * 10 + [429] * 4
+    right = {"Authorization": "Bearer a-token-of-some-length"}
+    assert client.get("/api/library", headers=right).status_code == 429  # or guessing would pay
+    other = make_client(token="a-token-of-some-length", client=("127.0.0.2", 50_000))
+    assert other.get("/api/library", headers=right).status_code == 200
+
+
 def test_sessions_expire_and_cannot_be_forged():
     now = [1_000.0]
     sessions = Sessions(ServerSettings(session_duration=60.0), clock=lambda: now[0])
@@ -327,3 +340,11 @@ def test_files_are_shown_only_for_a_page_on_this_machine(make_client):
     headers = {"Authorization": f"Bearer {TOKEN}"}
     assert away.post("/api/clips/1/reveal", headers=headers).status_code == 403
     assert len(started) == 1
+
+
+def test_behind_a_proxy_no_file_is_shown_on_the_server(make_client):
+    client = make_client(allowed_hosts=("sounds.example",))
+    session = client.get("/api/session").json()
+    assert session["can_reveal"] is False
+    headers = {"X-CSRF-Token": session["csrf_token"]}
+    assert client.post("/api/clips/1/reveal", headers=headers).status_code == 403

@@ -51,7 +51,11 @@ def index(
     step_back()
     with SoundLibrary.open(folder, library=library, model=model) as sounds:
         if watch:
-            sounds.watch(threading.Event(), lambda report: _print_report(report, as_json))
+            sounds.watch(
+                threading.Event(),
+                lambda report: _print_report(report, as_json),
+                trouble=lambda error: click.echo(str(error), err=True),
+            )
             return 0
         if not as_json and sys.stderr.isatty():
             report = _index_with_bar(sounds, retry=retry, prune=prune, workers=workers)

@@ -151,18 +151,18 @@ def run_search(
         for rank, result in enumerate(results, 1):
             click.echo(json.dumps({"rank": rank, **result.to_dict()}))
     else:
-        print_results(results, folder)
+        print_results(results, folder, text)
     _write(results, text or "like " + ", ".join(Path(each).name for each in like), options)
 
 
-def print_results(results: "Sequence[SearchResult]", folder: Path | str) -> None:
+def print_results(results: "Sequence[SearchResult]", folder: Path | str, text: str) -> None:
     """A table: relevance, score, where in the file, file; an honest line when nothing fits."""
     from wavtext.library.relevance import nothing_matches
 
     if not results:
         click.echo("Nothing found.", err=True)
         return
-    if nothing_matches(results):
+    if nothing_matches(results, text):
         click.echo("Nothing here matches well. The nearest:", err=True)
     rows: list[tuple[str, str, str]] = []
     for result in results:
@@ -218,7 +218,9 @@ def shown(path: Path, folder: Path | str) -> str:
         text = str(path.relative_to(Path(folder).expanduser().absolute()))
     except ValueError:
         text = str(path)
-    return text.encode(errors="backslashreplace").decode()
+    text = text.encode(errors="backslashreplace").decode()
+    # a name may hold a line's end, or what moves a terminal's cursor
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _write(results: "Sequence[SearchResult]", name: str, options: dict[str, Any]) -> None:

@@ -85,7 +85,9 @@ def serve(
     if folder is None:
         if library is None:
             raise click.UsageError("Name the folder of sounds: wavtext serve DIR")
-        folder, library = (library, None) if library.is_dir() else (library.parent, library)
+        from wavtext.library.place import folder_of
+
+        folder, library = (library, None) if library.is_dir() else (folder_of(library), library)
     settings = ServerSettings(
         host=host,
         port=port,
@@ -142,6 +144,8 @@ def _run(
     click.echo("Press Ctrl-C to stop.", err=True)
     if settings.insecure and not settings.loopback and not settings.token:
         click.echo("Anyone who can reach this machine can hear every sound.", err=True)
+    if settings.allowed_hosts and settings.loopback and not settings.token:
+        click.echo("Whoever reaches it through a proxy can hear every sound: --token.", err=True)
     if open_page:
         threading.Timer(0.5, webbrowser.open, [page]).start()
     config = uvicorn.Config(

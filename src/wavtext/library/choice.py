@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 from typing import cast
 
-from wavtext.errors import ModelMismatchError
+from wavtext.errors import DamagedLibraryError, ModelMismatchError
 from wavtext.library.pipeline import Embedder
 from wavtext.library.reader import Reader
 from wavtext.library.records import ModelRecord
@@ -60,10 +60,18 @@ class ModelChoice:
 
         name = self._wanted or default
         if name is None:
-            there = self._reader.path.exists()
-            stored = self._reader.store().active_model() if there else None
-            name = stored.source if stored else "compact"
+            name = self._source_of_library() or "compact"
         return cast(Embedder, load_model(name))
+
+    def _source_of_library(self) -> str | None:
+        """What loads the library's model; None where there is none, or none that can be read."""
+        if not self._reader.path.exists():
+            return None
+        try:
+            stored = self._reader.store().active_model()
+        except DamagedLibraryError:  # indexing salvages it, and a search says that it is damaged
+            return None
+        return stored.source if stored else None
 
 
 def model_source(model: Embedder) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
+from wavtext.errors import LibraryError
 from wavtext.library.matrix import padded
 from wavtext.library.records import VECTOR_TYPE, ModelRecord
 from wavtext.library.store import Store
@@ -92,10 +93,23 @@ def build_codes(store: Store, model: ModelRecord) -> None:
     """Make the derived files and put them in place at once; the old ones serve until then.
 
     The caller holds the library's lock.
+
+    Raises:
+        LibraryError: They cannot be written; the library is whole, and searched without them.
     """
+    place = codes_folder(store.path)
+    try:
+        _build(store, model, place)
+    except OSError as error:
+        raise LibraryError(
+            f"{place}: cannot be written: {error.strerror or error}.",
+            help="The library is whole; searches are slower until there is room to index again.",
+        ) from error
+
+
+def _build(store: Store, model: ModelRecord, place: Path) -> None:
     import faiss
 
-    place = codes_folder(store.path)
     place.mkdir(exist_ok=True)
     token = secrets.token_hex(8)
     folder = place / token

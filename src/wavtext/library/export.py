@@ -157,7 +157,7 @@ def write_embeddings(
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise MissingExtraError("corpora", "Parquet") from error
+        raise MissingExtraError("cloud", "Parquet") from error
     values = pa.array(np.ascontiguousarray(embeddings, np.float32).reshape(-1))
     table = pa.table(
         {

@@ -5,7 +5,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from wavtext.errors import LibraryError
+from wavtext.errors import QueryError
+
+_NEVER = 2**63  # nanoseconds: what SQLite holds, the year 2262
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,11 @@ def nanoseconds(day: str) -> int:
     """The beginning of a day, here, in nanoseconds since 1970."""
     try:
         begin = datetime.combine(date.fromisoformat(day), time()).astimezone()
-    except ValueError as error:
-        raise LibraryError(f"'{day}' is no date.", help="Write it as 2024-05-31.") from error
-    return (begin - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+        found = (begin - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+    except (ValueError, OverflowError):
+        found = _NEVER
+    if abs(found) >= _NEVER:
+        raise QueryError(
+            f"'{day}' is no date that a file can have.", help="Write it as 2024-05-31."
+        )
+    return found

@@ -166,6 +166,8 @@ def _place_of(path: Path, folder: Path) -> tuple[str, FileState]:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise LibraryError("lies outside the folder")
     info = path.stat()
+    if not path.is_relative_to(folder):  # the root was named by a link to it
+        path, folder = path.resolve(), folder.resolve()
     return path.relative_to(folder).as_posix(), FileState(info.st_size, info.st_mtime_ns)
 
 

@@ -104,7 +104,7 @@ def index_folder(
     stored = store.ensure_model(model.identity, model.name, model.dim, source)
     known = store.files(stored.model_id)
     failed = store.failures()
-    scan = scan_folder(folder, AUDIO_SUFFIXES, exclude=store.path.parent)
+    scan = scan_folder(folder, AUDIO_SUFFIXES)
     if known and not scan.files and not prune:
         raise LibraryError(
             f"{folder}: no sounds are left here, but the library knows {len(known)}; "

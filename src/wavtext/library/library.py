@@ -359,19 +359,25 @@ class SoundLibrary:
         report: Callable[[IndexReport], None],
         *,
         progress: Progress | None = None,
+        trouble: Callable[[LibraryError], None] = lambda error: None,
         interval: float = 2.0,
     ) -> None:
         """Index now and whenever the folder has changed, until `stop` is set.
+
+        A library that another process writes, a folder without sounds and a disk that is away do
+        not end the watch.
 
         Args:
             stop: Ends the watch, and an indexing run under way.
             report: Called after each run.
             progress: Called after each file.
+            trouble: Called with what kept a run from being made.
             interval: Seconds between looks at the folder.
         """
         watch_folder(
             self.folder,
             lambda: report(self.index(progress, stop=stop)),
             stop,
+            trouble=trouble,
             interval=interval,
         )

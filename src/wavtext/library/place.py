@@ -1,5 +1,7 @@
 """Where a library is kept: its file, the folder around it, the folder of sounds it belongs to."""
 
+import contextlib
+import os
 from pathlib import Path
 
 from wavtext.errors import LibraryError
@@ -11,6 +13,27 @@ LIBRARY_FILE = Path(".wavtext") / "library.sqlite"
 def is_qdrant(place: str | Path) -> bool:
     """Whether a library is a collection of Qdrant's: qdrant://host:6333/sounds."""
     return str(place).startswith(("qdrant:", "qdrant+"))
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of sounds that a library's file belongs to.
+
+    Raises:
+        LibraryError: There is no such file, or it does not say.
+    """
+    path = Path(os.path.abspath(path.expanduser()))
+    if not path.is_file():
+        raise LibraryError(f"{path}: no such library.", help="Make one: wavtext index")
+    if path.parts[-2:] == LIBRARY_FILE.parts:
+        return path.parent.parent
+    with contextlib.closing(Store(path)) as store:
+        folder = store.meta("folder")
+    if folder is None:
+        raise LibraryError(
+            f"{path}: does not say which folder's sounds it holds.",
+            help=f"Name the folder: wavtext serve DIR --library {path}",
+        )
+    return Path(folder)
 
 
 def make_place(folder: Path, path: Path) -> None:

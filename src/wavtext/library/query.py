@@ -16,7 +16,7 @@ from jaxtyping import Float32
 
 from wavtext.audio.decode import load_audio
 from wavtext.audio.waveform import Waveform
-from wavtext.errors import LibraryError
+from wavtext.errors import QueryError
 from wavtext.library.pipeline import Embedder
 
 WITHOUT_WEIGHT = 0.5  # of what is unwanted, beside 1 for what is wanted
@@ -55,14 +55,14 @@ class Query:
         """From what `SoundLibrary.search` takes.
 
         Raises:
-            LibraryError: Nothing was asked for.
+            QueryError: Nothing was asked for.
         """
         text = (text or "").strip()
         sounds = _tuple(like)
         unwanted = (without,) if isinstance(without, str) else tuple(without)
         unwanted = tuple(each.strip() for each in unwanted if each.strip())
         if not text and not sounds:
-            raise LibraryError("the query is empty.", help="Describe a sound: 'a dog barking'.")
+            raise QueryError("the query is empty.", help="Describe a sound: 'a dog barking'.")
         return cls(text=text, like=sounds, without=unwanted, unlike=_tuple(unlike))
 
 
@@ -100,7 +100,7 @@ def read_part(sound: str | Path) -> tuple[Path, float, float | None]:
     A file whose own name looks like that is taken as a whole.
 
     Raises:
-        LibraryError: The part ends before it starts.
+        QueryError: The part ends before it starts.
     """
     path = Path(sound).expanduser()
     match = _PART.match(str(path))
@@ -108,7 +108,7 @@ def read_part(sound: str | Path) -> tuple[Path, float, float | None]:
         return path, 0.0, None
     start, end = float(match["start"]), float(match["end"])
     if end <= start:
-        raise LibraryError(
+        raise QueryError(
             f"{sound}: the part ends at {end:g} s, not after its start at {start:g} s.",
             help="Write FILE@START-END in seconds: dog.wav@3.5-5.0",
         )
@@ -147,5 +147,5 @@ def _tuple(sounds: Like | Sequence[Like] | None) -> tuple[Like, ...]:
 def _unit(vector: np.ndarray) -> Vector:
     norm = float(np.linalg.norm(vector))
     if not norm:
-        raise LibraryError("the parts of the query cancel out.", help="Ask for something else.")
+        raise QueryError("the parts of the query cancel out.", help="Ask for something else.")
     return (vector / norm).astype(np.float32)

@@ -37,7 +37,8 @@ class Reader:
         self._matrix: Matrix | None = None
         self._exact: ExactIndex | None = None
         self._quantised: QuantisedIndex | None = None
-        self._mark = self._refused = 0  # times of the derived files in use, and of damaged ones
+        self._mark = 0  # time of the derived files in use
+        self._refused = (0, 0)  # time of some that could not be used, and the revision then
         self._rebuilding = False
         self._background: tuple[str, Float32[np.ndarray, "captions dim"]] | None = None
         self._serving = Serving()
@@ -128,9 +129,10 @@ class Reader:
             return None
         held = self._quantised
         if held is None or mark != self._mark or held.codes.model_id != stored.model_id:
-            codes = open_codes(store, stored) if mark != self._refused else None
+            attempt = (mark, store.revision())
+            codes = open_codes(store, stored) if attempt != self._refused else None
             if codes is None:
-                self._quantised, self._refused = None, mark
+                self._quantised, self._refused = None, attempt
                 return None
             tail = Matrix.load(store, stored.model_id, stored.dim, after=codes.revision)
         else:
@@ -149,12 +151,15 @@ class Reader:
         self._rebuilding = True
 
         def build() -> None:
-            with contextlib.suppress(LibraryError, OSError), IndexLock(self.path):
-                store = Store(self.path, write=True)
-                with contextlib.closing(store):
-                    stored = store.active_model()
-                    if stored is not None:
-                        build_codes(store, stored)
+            try:
+                with contextlib.suppress(LibraryError, OSError), IndexLock(self.path):
+                    store = Store(self.path, write=True)
+                    with contextlib.closing(store):
+                        stored = store.active_model()
+                        if stored is not None:
+                            build_codes(store, stored)
+            finally:
+                self._rebuilding = False
 
         threading.Thread(target=build, daemon=True).start()
 

@@ -20,6 +20,7 @@ from jaxtyping import Float32, Float64
 
 from wavtext.library.exact import Vector
 from wavtext.library.results import SearchResult
+from wavtext.library.search import content_words
 
 GOOD = 0.1  # probability below which no result is called a match (docs/library.md)
 
@@ -97,14 +98,16 @@ class Relevance:
         return np.stack([by_caption, by_library], axis=1).astype(np.float64)
 
 
-def nothing_matches(results: Sequence[SearchResult]) -> bool:
+def nothing_matches(results: Sequence[SearchResult], text: str) -> bool:
     """True when the results are calibrated and none is likely what was asked for.
 
-    A name, caption or tag that holds all that was asked counts as a match.
+    Names, captions or tags that hold every word of the query count as a match.
     """
+    words = set(content_words(text))
     known = [result for result in results if result.relevance is not None]
     return bool(known) and all(
-        (result.relevance or 0.0) < GOOD and not result.matched for result in known
+        (result.relevance or 0.0) < GOOD and not (words and words.issubset(result.matched))
+        for result in known
     )
 
 

@@ -7,6 +7,7 @@ gets in, and one bad page costs only the rows on it.
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def salvage(path: Path, models: Iterable[tuple[str, str, int, str]] = ()) -> Sal
         )
     fresh = path.with_name(f"{path.name}.salvaged")
     _remove_database(fresh)
-    (_, active), _ = max(found.embeddings.items(), key=lambda item: item[1].revision)
+    active = found.active()
     embeddings = {key[0]: row for key, row in found.embeddings.items() if key[1] == active}
     clips = {
         clip_id: found.clips[clip_id][1] if clip_id in found.clips else _nameless(clip_id, row)
@@ -98,6 +99,17 @@ class _Found:
         self.clips: dict[int, tuple[int, ClipRecord]] = {}
         self.embeddings: dict[tuple[int, str], StoredEmbeddings] = {}
         self._unclaimed: list[tuple[int, StoredEmbeddings]] = []
+
+    def active(self) -> str:
+        """The identity of the model that most clips were embedded by; of several, the newest.
+
+        While a library changes its model, the old embeddings are whole and serve searches.
+        """
+        counts = Counter(identity for _, identity in self.embeddings)
+        newest: dict[str, int] = {}
+        for (_, identity), row in self.embeddings.items():
+            newest[identity] = max(newest.get(identity, 0), row.revision)
+        return max(counts, key=lambda identity: (counts[identity], newest[identity]))
 
     def take(self, row_id: int, values: list[Value]) -> None:
         """Sort one row into what it is, if anything."""

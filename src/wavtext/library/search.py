@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from wavtext.errors import LibraryError
+from wavtext.errors import QueryError
 from wavtext.library.exact import Index, Vector
 from wavtext.library.explain import explain_words
 from wavtext.library.filters import Filters
@@ -93,9 +93,9 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         if self.limit < 1:
-            raise LibraryError(f"limit is {self.limit}; it must be 1 or more.")
+            raise QueryError(f"limit is {self.limit}; it must be 1 or more.")
         if not 0 <= self.diversity < 1:
-            raise LibraryError(f"diversity is {self.diversity}; it must be 0 or more, below 1.")
+            raise QueryError(f"diversity is {self.diversity}; it must be 0 or more, below 1.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +174,22 @@ def search(
         relevance: Turns a score into a probability.
         embed_text: Embeds variants of the text, for `explain`.
     """
-    candidates = _candidates(store, index, query, text, options)
-    heard = _heard(index, candidates)
-    if relevance is not None:
-        heard = _by_relevance(heard, query, relevance, options)
-    if options.diversity:
-        heard = iter(_diversified(list(heard), options))
-    chosen = _grouped(folder, _recorded(store, heard), options)
+    pool = options.limit + len(options.exclude)
+    if options.names or options.group or options.diversity:
+        pool = max(POOL, 4 * pool)
+    while True:
+        heard = _heard(index, _candidates(store, index, query, text, options, pool))
+        if relevance is not None:
+            heard = _by_relevance(heard, query, relevance, options)
+        if options.diversity:
+            heard = iter(_diversified(list(heard), options))
+        chosen = _grouped(folder, _recorded(store, heard), options)
+        folded = options.group and len(chosen) < options.limit
+        if not folded or pool >= store.count("clips"):
+            break
+        pool *= 8  # copies took the places: look further
+    if relevance is not None and not options.diversity:  # batches of candidates may overlap
+        chosen.sort(key=lambda each: -(each.heard.relevance or 0.0))
     results = [_result(folder, each, query, heat=options.explain) for each in chosen]
     if options.explain and embed_text is not None and text:
         best = [each.heard.vectors[int(np.argmax(each.heard.vectors @ query))] for each in chosen]
@@ -214,14 +223,11 @@ def clip_vector(vectors: Float32[np.ndarray, "windows dim"]) -> Vector:
 
 
 def _candidates(
-    store: Catalogue, index: Index, query: Vector, text: str, options: SearchOptions
+    store: Catalogue, index: Index, query: Vector, text: str, options: SearchOptions, pool: int
 ) -> Iterator[_Candidate]:
-    """Clips worth a closer look, in order."""
+    """Clips worth a closer look, in order: `pool` found by sound, and others by name."""
     allowed = store.allowed(options.filters)
     words = content_words(text) if options.names else []
-    pool = options.limit + len(options.exclude)
-    if words or options.group or options.diversity:
-        pool = max(POOL, 4 * pool)
     ids, scores = index.best(query, pool, allowed)
     named = _named(store, words, ids)
     if named is None:
@@ -305,14 +311,18 @@ def _recorded(store: Catalogue, heard: Iterator[_Heard]) -> Iterator[_Found]:
 def _by_relevance(
     heard: Iterator[_Heard], query: Vector, relevance: Relevance, options: SearchOptions
 ) -> Iterator[_Heard]:
-    """The best candidates in the order of their probability; all that may be shown are among them.
+    """Candidates in the order of their probability, the best ones first, the rest as asked for.
 
-    With diversity all of them, since any may be chosen.
+    All that may be shown are mostly among the first; with diversity they are all, since any may be
+    chosen, and where copies are folded together the rest may be needed too.
     """
     look = None if options.diversity else max(30, ORDERED * options.limit)
-    some = list(itertools.islice(heard, look))
-    if not some:
-        return iter(())
+    while some := list(itertools.islice(heard, look)):
+        yield from _ordered(some, query, relevance)
+
+
+def _ordered(some: list[_Heard], query: Vector, relevance: Relevance) -> list[_Heard]:
+    """Candidates with their probability, in its order."""
     scores = [each.vectors @ query for each in some]
     best = [int(np.argmax(each)) for each in scores]
     probabilities = relevance(
@@ -322,20 +332,24 @@ def _by_relevance(
     )
     for each, probability in zip(some, probabilities.tolist(), strict=True):
         each.relevance = probability
-    return iter([some[i] for i in np.argsort(-probabilities, kind="stable").tolist()])
+    return [some[i] for i in np.argsort(-probabilities, kind="stable").tolist()]
 
 
 def _grouped(folder: Path, found: Iterator[_Found], options: SearchOptions) -> list[_Found]:
     """The first `limit`; with `group`, clips that sound like one before are folded into it.
 
-    What sounds the same scores the same, so copies are looked for among the next few only.
+    What sounds the same scores the same, so once there are enough, copies are looked for among the
+    next few only.
     """
     if not options.group:
         return list(itertools.islice(found, options.limit))
     chosen: list[_Found] = []
     by_content: dict[bytes, _Found] = {}
     by_duration: dict[int, list[_Found]] = {}
-    for each in itertools.islice(found, max(20, LOOK_FOR_COPIES * options.limit)):
+    look = max(20, LOOK_FOR_COPIES * options.limit)
+    for position, each in enumerate(found):
+        if position >= look and len(chosen) == options.limit:
+            break
         same = by_content.get(each.record.content) or _copied(by_duration, each)
         if same is not None:
             same.duplicates.append(folder / each.record.path)

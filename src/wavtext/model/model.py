@@ -99,7 +99,7 @@ class Model:
         """Embed sentences.
 
         Raises:
-            ModelError: The model has no text encoder, or a text is empty.
+            ModelError: The model has no text encoder, or a text is empty or not Unicode.
         """
         if isinstance(texts, str):
             raise ModelError("embed_text takes a list of texts.", help="Pass [text].")
@@ -110,6 +110,10 @@ class Model:
             if not text.strip():
                 raise ModelError(
                     f"text {i + 1} of {len(texts)} is empty.", help="Describe a sound."
+                )
+            if not text.isascii() and any("\ud800" <= each <= "\udfff" for each in text):
+                raise ModelError(
+                    f"text {i + 1} of {len(texts)} is not Unicode.", help="Send it as UTF-8."
                 )
         tokens: list[np.ndarray] = []
         for text in texts:

@@ -21,6 +21,7 @@ from wavtext.server.settings import ServerSettings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_JSON_BYTES = 2**20
+LOGIN_RATE, LOGIN_BURST = 0.2, 10  # wrong tokens a second, and at once, of one client
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -58,7 +59,7 @@ class Guard:
         self.app, self._settings, self._sessions, self._observe = app, settings, sessions, observe
         self._all = RateLimiter(settings.rate, settings.burst)
         self._heavy = RateLimiter(settings.heavy_rate, settings.heavy_burst)
-        self._logins = RateLimiter(0.2, 10)
+        self._logins = RateLimiter(LOGIN_RATE, LOGIN_BURST)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
@@ -141,7 +142,7 @@ class Guard:
             raise Problem(403, "Pages from elsewhere may not use this server.")
 
     def _check_rate(self, scope: Scope) -> None:
-        client = scope["client"][0] if scope.get("client") else "unknown"
+        client = _client(scope)
         limiter = self._all
         if scope["path"] == "/login" and scope["method"] == "POST":
             limiter = self._logins
@@ -149,15 +150,19 @@ class Guard:
             limiter = self._heavy
         wait = limiter.wait_of(client)
         if wait > 0:
-            raise Problem(
-                429, "Too many requests.", headers={"Retry-After": str(max(1, round(wait)))}
-            )
+            raise _too_many(wait)
 
     def _check_caller(self, scope: Scope, headers: Headers) -> None:
         cookie = session_cookie(headers, self._sessions.cookie_name)
         has_session = self._sessions.valid(cookie)
         bearer = headers.get("authorization", "")
-        has_token = bearer.startswith("Bearer ") and self._sessions.token_matches(bearer[7:])
+        has_token = False
+        if bearer.startswith("Bearer ") and self._settings.token:
+            if self._logins.exhausted(_client(scope)):  # right or wrong: guessing must not pay
+                raise _too_many(1 / LOGIN_RATE)
+            has_token = self._sessions.token_matches(bearer[7:])
+            if not has_token:
+                self._logins.wait_of(_client(scope))
         scope["wavtext.session"] = cookie if has_session else None
         scope["wavtext.token"] = has_token
         if self._settings.token and not (has_session or has_token or _is_public(scope)):
@@ -197,6 +202,14 @@ def require_csrf(scope: Scope, sessions: Sessions) -> None:
             "This needs the page's cookie and its CSRF token.",
             help="GET /api/session gives both.",
         )
+
+
+def _client(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else "unknown"
+
+
+def _too_many(wait: float) -> Problem:
+    return Problem(429, "Too many requests.", headers={"Retry-After": str(max(1, round(wait)))})
 
 
 def host_name(host: str) -> str:

@@ -31,6 +31,11 @@ class RateLimiter:
         self._rate, self._burst, self._max_clients, self._clock = rate, burst, max_clients, clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # (tokens, at s)
 
+    def exhausted(self, client: str) -> bool:
+        """Whether there is no token left, without taking one."""
+        tokens, at = self._buckets.get(client, (float(self._burst), 0.0))
+        return tokens + (self._clock() - at) * self._rate < 1.0
+
     def wait_of(self, client: str) -> float:
         """Take one token; 0 when there was one, else the seconds until there is."""
         now = self._clock()

@@ -11,7 +11,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from wavtext.errors import AudioError, LibraryError, ModelMismatchError, WavtextError
+from wavtext.errors import (
+    AudioError,
+    LibraryError,
+    ModelError,
+    ModelMismatchError,
+    QueryError,
+    WavtextError,
+)
 
 log = logging.getLogger("wavtext.server")
 
@@ -96,7 +103,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _wavtext(request: Request, error: Exception) -> Response:
     assert isinstance(error, WavtextError)
     message = error.args[0] if error.args else str(error)
-    if isinstance(error, AudioError):
+    if isinstance(error, AudioError | QueryError | ModelError):
         return problem_response(422, message, help=error.help)
     if isinstance(error, ModelMismatchError):
         return problem_response(409, message, help=error.help)

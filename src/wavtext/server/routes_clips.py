@@ -6,14 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
-from starlette.background import BackgroundTask
+from starlette.types import Receive, Scope, Send
 
 from wavtext.server.guard import require_csrf
 from wavtext.server.problems import Json, Problem
 from wavtext.server.reveal import reveal_command
 from wavtext.server.schemas import ClipResponse, OkResponse, WaveformResponse
 from wavtext.server.services import Shared
-from wavtext.server.settings import is_loopback
 
 router = APIRouter()
 
@@ -51,9 +50,7 @@ async def clip_audio(
         first, last = start or 0.0, end if end is not None else clip.duration
         part = await services.slow(services.media.cut, file, first, last)
         name = _shown(f"{clip.path.stem} {first:.2f}-{last:.2f}.wav")
-        return FileResponse(
-            part, media_type="audio/wav", filename=name, background=BackgroundTask(_delete, part)
-        )
+        return _OnceResponse(part, media_type="audio/wav", filename=name)
     if original:
         return FileResponse(
             file, media_type="application/octet-stream", filename=_shown(clip.path.name)
@@ -79,7 +76,7 @@ async def clip_waveform(
 async def reveal(clip_id: int, request: Request, services: Shared) -> Json:
     """Show the file in this machine's file manager: only for a page on this machine."""
     client = request.client.host if request.client else ""
-    if not services.settings.loopback or not is_loopback(client):
+    if not services.settings.reveals_to(client):
         raise Problem(403, "Files are shown on the server's own machine only.")
     require_csrf(request.scope, services.sessions)
     _, file = await services.quick(services.file, clip_id)
@@ -90,9 +87,16 @@ async def reveal(clip_id: int, request: Request, services: Shared) -> Json:
     return Json({"ok": True})
 
 
-def _delete(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
+class _OnceResponse(FileResponse):
+    """A file that is deleted when it was sent, or when it could not be."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with contextlib.suppress(OSError):
+                Path(self.path).unlink()
 
 
 def _shown(name: str) -> str:

@@ -29,7 +29,7 @@ HEARTBEAT = 15.0  # s of quiet after which a comment keeps the stream open
 @router.get("/api/library", response_model=LibraryResponse)
 async def library(services: Shared) -> Json:
     """What the library holds, the folders that may be indexed, and the last run."""
-    stats = await services.quick(services.shelf.stats)
+    stats = await services.slow(services.shelf.stats)
     job = services.jobs.latest()
     return Json(
         {
@@ -39,7 +39,7 @@ async def library(services: Shared) -> Json:
                 for i, folder in enumerate(services.shelf.folders)
             ],
             "job": job.to_dict() if job else None,
-            "facets": await services.quick(services.facets),
+            "facets": await services.slow(services.facets),
         }
     )
 
@@ -47,7 +47,7 @@ async def library(services: Shared) -> Json:
 @router.get("/api/library/failures", response_model=FailuresResponse)
 async def failures(services: Shared) -> Json:
     """Files that could not be indexed, and why."""
-    listed = await services.quick(services.shelf.failures)
+    listed = await services.slow(services.shelf.failures)
     return Json({"failures": [{"name": each.path.name, "reason": each.reason} for each in listed]})
 
 

@@ -10,7 +10,6 @@ from wavtext import __version__
 from wavtext.server.problems import Json, Problem
 from wavtext.server.schemas import OkResponse, SessionResponse, TokenRequest
 from wavtext.server.services import Services, Shared
-from wavtext.server.settings import is_loopback
 
 router = APIRouter()
 
@@ -66,7 +65,7 @@ async def session(request: Request, services: Shared) -> Response:
     response = Json(
         {
             "csrf_token": services.sessions.csrf_token(cookie),
-            "can_reveal": settings.loopback and is_loopback(client),
+            "can_reveal": settings.reveals_to(client),
             "can_index": True,
             "max_upload_bytes": settings.max_upload_bytes,
             "max_upload_duration": settings.max_upload_duration,

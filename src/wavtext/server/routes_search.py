@@ -53,7 +53,7 @@ async def embed_text(body: TextsRequest, services: Shared) -> Json:
     """Embeddings of texts, of length 1."""
     if any(not text.strip() or len(text) > 2000 for text in body.texts):
         raise Problem(422, "Each text has 1 to 2000 characters, not all blank.")
-    embeddings = await services.quick(services.model.embed_text, body.texts)
+    embeddings = await services.slow(services.model.embed_text, body.texts)
     return Json({**_model(services), "embeddings": _numbers(embeddings)})
 
 
@@ -85,7 +85,7 @@ async def classify(
     if not 1 <= len(names) <= MAX_LABELS:
         raise Problem(422, f"Give 1 to {MAX_LABELS} labels, separated by commas.")
     duration, _, embedding = await _embed(services, file)
-    texts = await services.quick(services.model.embed_text, names)
+    texts = await services.slow(services.model.embed_text, names)
     scores = texts @ embedding
     shares = np.exp((scores - scores.max()) / LABEL_TEMPERATURE)
     shares /= shares.sum()

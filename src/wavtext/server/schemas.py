@@ -38,6 +38,7 @@ class ResultModel(BaseModel):
     score: float
     relevance: float | None
     duration: float
+    uri: str = Field(default="", description="where the file lies when not on the server's disk")
     windows: list[WindowModel]
     matched: list[str]
     duplicates: list[str] = []
@@ -181,6 +182,8 @@ class LibraryResponse(BaseModel):
     model: str
     dim: int
     size: int
+    damaged: int = Field(default=0, description="clips whose stored embeddings are damaged")
+    adapted: bool = Field(default=False, description="searches use what `wavtext adapt` learned")
     folders: list[FolderModel]
     job: JobResponse | None
     facets: dict[str, list[str]]

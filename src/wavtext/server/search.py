@@ -75,16 +75,16 @@ def search(services: Services, query: SearchQuery) -> dict[str, Any]:
     return {
         "query": text,
         "results": [{"rank": i, **each.to_dict()} for i, each in enumerate(results, 1)],
-        "good_match": _good_match(results),
+        "good_match": _good_match(results, text),
         "like": query.like,
         "took_ms": round((time.perf_counter() - started) * 1000, 2),
     }
 
 
-def _good_match(results: list[SearchResult]) -> bool | None:
+def _good_match(results: list[SearchResult], text: str) -> bool | None:
     if all(result.relevance is None for result in results):
         return None
-    return not nothing_matches(results)
+    return not nothing_matches(results, text)
 
 
 def _filters(query: SearchQuery) -> Filters:

@@ -75,7 +75,7 @@ class Services:
             await loop.run_in_executor(self._text_thread, self.model.embed_text, texts)
 
     async def slow(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run decoding, drawing or transcoding in a thread of its own kind, so searches go on."""
+        """Run decoding, counting or long embedding in other threads, so that searches go on."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._slow_threads, lambda: call(*args, **kwargs))
 

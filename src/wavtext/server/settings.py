@@ -71,6 +71,13 @@ class ServerSettings:
         """Whether only this machine can connect."""
         return self.host in LOOPBACK_NAMES or is_loopback(self.host)
 
+    def reveals_to(self, client: str) -> bool:
+        """Whether a client sits at this machine, so that a file may be shown in its file manager.
+
+        Behind a proxy (`allowed_hosts`) every client seems to.
+        """
+        return self.loopback and not self.allowed_hosts and is_loopback(client)
+
     def allows_host(self, host: str) -> bool:
         """Whether a Host header's name may be one of ours (the defence against DNS rebinding).
 

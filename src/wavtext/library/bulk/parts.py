@@ -220,9 +220,17 @@ class Part:
         }
 
     def clips(self) -> Iterator[EmbeddedClip]:
-        """The clips one by one, in bounded memory."""
-        for path, rows in itertools.groupby(self._rows(), key=lambda row: row["path"]):
-            yield _clip(path, list(rows))
+        """The clips one by one, in bounded memory.
+
+        Raises:
+            LibraryError: A page of the file is damaged, or a value is not what it should be.
+        """
+        try:
+            for path, rows in itertools.groupby(self._rows(), key=lambda row: row["path"]):
+                clip = _clip(path, list(rows))
+                yield clip
+        except (OSError, ValueError, TypeError) as error:  # pyarrow's are among them
+            raise LibraryError(f"{self.name}: cannot be read to its end: {error}.") from error
 
     def close(self) -> None:
         """Let go of the file."""
