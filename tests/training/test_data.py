@@ -284,3 +284,35 @@ def test_several_processes_make_the_same_log_mels(
         assert list(ready) == sounds
     for sound in sounds:
         np.testing.assert_array_equal(*(read_log_mel(ready[sound]) for ready, _ in made))
+
+
+def test_runs_that_share_the_cache_do_not_wait_for_each_others_hashes(
+    eight_sounds: Path, tmp_path: Path, tiny_config: Callable[..., TrainConfig]
+):
+    """While one hashes its second sound, another comes and prepares its own."""
+    paths = sorted(eight_sounds.parent.rglob("*.wav"))[:3]
+    config, seen = tiny_config().front_end, []
+
+    class Slow(type(paths[1])):
+        def open(self, *arguments: object, **options: object):
+            if not seen:
+                seen.append(LogMelCache(tmp_path / "cache", config).prepare(paths[2:]))
+            return super().open(*arguments, **options)
+
+    totals: list[tuple[int, int]] = []
+    ready, failures = LogMelCache(tmp_path / "cache", config).prepare(
+        [paths[0], Slow(paths[1])], progress=lambda done, total: totals.append((done, total))
+    )
+    assert len(ready) == 2
+    assert not failures
+    assert list(seen[0][0]) == paths[2:]
+    assert totals == [(1, 2), (2, 2)]
+
+
+def test_a_damaged_memory_of_the_cache_says_what_to_delete(
+    eight_sounds: Path, tmp_path: Path, tiny_config: Callable[..., TrainConfig]
+):
+    cache = LogMelCache(tmp_path / "cache", tiny_config().front_end)
+    (tmp_path / "cache" / "content.sqlite").write_bytes(b"no database at all" * 100)
+    with pytest.raises(TrainingError, match="Delete it"):
+        cache.prepare(sorted(eight_sounds.parent.rglob("*.wav")))

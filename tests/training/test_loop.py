@@ -146,6 +146,35 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_batch(
     assert kept["log_mel"].shape[0] == 8
 
 
+@pytest.mark.parametrize("good_steps", [0, 3])
+def test_weights_that_gave_no_finite_loss_do_not_replace_a_good_checkpoint(
+    eight_sounds: Path,
+    log_mels: Path,
+    tmp_path: Path,
+    tiny_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    good_steps: int,
+):
+    def rate(*_: object, step: int, **__: object) -> float:
+        return 1e-6 if step < good_steps else 1e30
+
+    monkeypatch.setattr("wavtext.training.loop.learning_rate_factor", rate)
+    run = tmp_path / "run"
+    config = tiny_config(batch_size=8)
+    help = "the last checkpoint is good" if good_steps else "no good checkpoint yet"
+    with pytest.raises(TrainingError, match=help):
+        train(config, eight_sounds, run, cache=log_mels, checkpoint_steps=1)
+    assert not list(run.glob(".last*"))
+    if not good_steps:
+        assert not (run / "last.pt").exists()
+        return
+    weights = load_checkpoint(run / "last.pt")["model"]
+    assert all(value.abs().max() < 1e6 for value in weights.values() if value.numel())
+    monkeypatch.undo()
+    train(config, eight_sounds, run, cache=log_mels, resume=True)  # goes on from there
+    assert not list(run.glob(".last*"))
+
+
 def test_a_run_is_not_overwritten_nor_resumed_with_other_settings_or_data(
     eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: MakeConfig
 ):
@@ -173,6 +202,8 @@ def test_training_stops_when_validation_stays_as_it_is(
     )
     result = train(config, eight_sounds, tmp_path / "run", cache=log_mels)
     assert len(losses_of(result.run)) == 3  # the first is the best, two more are not better
+    train(config, eight_sounds, result.run, cache=log_mels, resume=True)
+    assert len(losses_of(result.run)) == 3  # it had ended
 
 
 def test_what_cannot_train_is_said_before_a_sound_is_decoded_and_leaves_no_run(

@@ -240,12 +240,22 @@ def _by_label(
 
 
 def _damage(encoder: Any, evaluation: Any, task: Any, number: int, seed: int) -> dict[str, Any]:
-    """Robustness on the first `number` clips and the captions that ask for them alone."""
+    """Robustness on `number` clips drawn by the seed, and the captions that ask for them alone."""
+    import numpy as np
+
+    from wavtext.errors import EvaluationError
     from wavtext.evaluation.robustness import robustness
 
-    clips = task.clips[:number]
-    rows = [row for row, wanted in enumerate(task.clips_of) if wanted.max() < len(clips)]
-    relevant = [task.clips_of[row] for row in rows]
+    count = min(number, len(task.clips))
+    drawn = np.sort(np.random.default_rng(seed).choice(len(task.clips), count, replace=False))
+    clips = [task.clips[i] for i in drawn]
+    rows = [row for row, wanted in enumerate(task.clips_of) if np.isin(wanted, drawn).all()]
+    if not rows:
+        raise EvaluationError(
+            f"no caption asks for some of the {count} clips alone.",
+            help="Give --robustness a larger number, or leave out --relevance.",
+        )
+    relevant = [np.searchsorted(drawn, task.clips_of[row]) for row in rows]
     return robustness(
         encoder, [clip.path for clip in clips], evaluation.text[rows], relevant, seed=seed
     )

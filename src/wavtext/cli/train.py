@@ -72,7 +72,8 @@ def train(
         cache=cache,
         device=device,
         checkpoint_steps=checkpoint_steps,
-        report=Watcher(),
+        report=(watcher := Watcher()),
+        preparing=watcher.preparing,
     )
     if int(os.environ.get("RANK", "0")):
         return  # the first process tells
@@ -106,6 +107,15 @@ class Watcher:
         if self.live and not ends:
             click.echo(f"\r{line}\033[K", nl=False, err=True)
         elif ends or time.monotonic() - self.last > 30:
+            self._line(line)
+            self.last = time.monotonic()
+
+    def preparing(self, done: int, total: int) -> None:
+        """Show how many log-mels are made before the run begins."""
+        line = f"log-mels: {done:,} of {total:,}"
+        if self.live:
+            click.echo(f"\r{line}\033[K", nl=done == total, err=True)
+        elif done == total or time.monotonic() - self.last > 30:
             self._line(line)
             self.last = time.monotonic()
 

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -61,7 +61,13 @@ class LogMelCache:
         workers: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[dict[Path, Path], list[Failure]]:
-        """Make what is missing: sound file -> .npy file; and what failed, with reasons."""
+        """Make what is missing: sound file -> .npy file; and what failed, with reasons.
+
+        Args:
+            paths: The sounds.
+            workers: Processes.
+            progress: Called with how many are there, and how many there will be.
+        """
         ready: dict[Path, Path] = {}
         failures: list[Failure] = []
         todo: list[tuple[Path, Path]] = []
@@ -77,7 +83,7 @@ class LogMelCache:
                     ready[path] = target
                 else:
                     todo.append((path, target))
-        done = len(ready)
+        done, total = len(ready), len(ready) + len(todo)
         for path, target, reason in self._make_all(todo, workers):
             done += 1
             if reason:
@@ -85,7 +91,7 @@ class LogMelCache:
             else:
                 ready[path] = target
             if progress:
-                progress(done, done + len(todo))
+                progress(done, total)
         return ready, failures
 
     def file_of(self, digest: str) -> Path:
@@ -105,12 +111,22 @@ class LogMelCache:
 
     @contextmanager
     def _memory(self) -> Generator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.root / "content.sqlite", timeout=60)) as memory, memory:
-            memory.execute(
-                "CREATE TABLE IF NOT EXISTS content "
-                "(path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT)"
-            )
-            yield memory
+        file = self.root / "content.sqlite"
+        try:
+            # each row is committed by itself: runs that share the cache never wait for a hash
+            with closing(sqlite3.connect(file, timeout=60, isolation_level=None)) as memory:
+                memory.execute("PRAGMA journal_mode = WAL")
+                memory.execute("PRAGMA synchronous = NORMAL")
+                memory.execute(
+                    "CREATE TABLE IF NOT EXISTS content "
+                    "(path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT)"
+                )
+                yield memory
+        except sqlite3.Error as error:
+            raise TrainingError(
+                f"{file}: {error}.",
+                help="Delete it: sounds are hashed again, nothing else is lost.",
+            ) from error
 
 
 def _digest(path: Path, memory: sqlite3.Connection) -> str:
@@ -136,9 +152,14 @@ def write_log_mel(path: Path, spectrogram: Float[np.ndarray, "frames mels"]) -> 
     """Write a log-mel as float16, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.save(file, spectrogram.astype(np.float16))
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            np.save(file, spectrogram.astype(np.float16))
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def file_digest(path: Path) -> str:

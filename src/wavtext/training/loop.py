@@ -74,6 +74,7 @@ def train(
     device: str | None = None,
     checkpoint_steps: int | None = None,
     report: Callable[[Progress], None] | None = None,
+    preparing: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train a model from a manifest or a pack.
 
@@ -86,6 +87,8 @@ def train(
         device: Such as "cuda" or "cpu"; by default CUDA where there is some.
         checkpoint_steps: Also write a checkpoint each so many steps of an epoch.
         report: Called after each step.
+        preparing: Called before the first step, while log-mels are made: how many there are, of
+            how many.
 
     Raises:
         TrainingError: The run cannot start or go on; the last good checkpoint stays.
@@ -104,7 +107,7 @@ def train(
 
     # data: each clip's log-mel, once
     cache = cache or default_cache_folder()
-    training, held_out = load_pairs(config, manifest, splits, cache, rank=rank)
+    training, held_out = load_pairs(config, manifest, splits, cache, rank=rank, progress=preparing)
     folder.begin()
 
     # model
@@ -135,7 +138,8 @@ def train(
     total_steps = config.epochs * data.steps_per_epoch
     writer = _tensorboard(folder)
     began, seen = time.monotonic(), 0
-    for epoch in range(start_epoch, config.epochs):
+    ended = config.patience is not None and stale >= config.patience
+    for epoch in range(start_epoch, start_epoch if ended else config.epochs):
         model.train()
         _freeze(model, config)
         first = start_step if epoch == start_epoch else 0
@@ -159,6 +163,7 @@ def train(
             loss = float(loss_tensor)
             if not math.isfinite(loss):
                 _stop_on_nan(folder, batch, epoch, step, loss)
+            folder.trust_last()  # its weights have given a loss that is a number
             if config.optimizer.max_gradient_norm:
                 nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.max_gradient_norm)
             optimizer.step()
@@ -181,7 +186,7 @@ def train(
                 place = (epoch + 1, config.epochs, step + 1, data.steps_per_epoch)
                 report(Progress(*place, loss, scale, speed, left))
             if checkpoint_steps and (step + 1) % checkpoint_steps == 0:
-                folder.save(folder.last, _state(model, optimizer, epoch, step + 1, best, stale))
+                folder.save_last(_state(model, optimizer, epoch, step + 1, best, stale))
 
         # the epoch's end: validate, keep the best, leave a checkpoint to go on from
         metrics: dict[str, float] = {}
@@ -215,9 +220,10 @@ def train(
             )
         else:
             stale += 1
-        folder.save(folder.last, _state(model, optimizer, epoch + 1, 0, best, stale))
+        folder.save_last(_state(model, optimizer, epoch + 1, 0, best, stale))
         if _all_stop(config.patience is not None and stale >= config.patience, world, chosen):
             break
+    folder.trust_last()
     if writer:
         writer.close()
     if world > 1:
@@ -266,10 +272,11 @@ def _stop_on_nan(folder: RunFolder, batch: Batch, epoch: int, step: int, loss: f
     tensors = {"log_mel": batch.log_mel.cpu(), "input_ids": batch.input_ids.cpu()}
     if folder.writes:
         save_atomically(kept, {**tensors, "clip_index": batch.clip_index.cpu()})
+    good = folder.take_back_last()
     raise TrainingError(
         f"The loss became {loss} at epoch {epoch + 1}, step {step + 1}; its batch is in {kept}.",
         help="Lower the learning rate, or look for broken sounds in that batch; "
-        "the last checkpoint is good.",
+        + ("the last checkpoint is good." if good else "there is no good checkpoint yet."),
     )
 
 

@@ -57,6 +57,7 @@ def plan(config: TrainConfig, manifest: Path | str, *, device: str | None = None
     """
     _, _, chosen = start_process(config, device)
     splits = read_splits(config, manifest)
+    free = _available(chosen)  # before there are weights, which are counted below
     built = build(config, splits.captions)
     steps = steps_in_an_epoch(config, len(splits.captions), len(splits.training))
     at_once = min(config.chunk_size or config.batch_size, config.batch_size // world_size())
@@ -74,7 +75,7 @@ def plan(config: TrainConfig, manifest: Path | str, *, device: str | None = None
         weight_bytes=4 * total + 12 * trained,
         activation_bytes=at_once
         * _pair_bytes(built.model.to(chosen), config, built.crop_frames, chosen),
-        available_bytes=_available(chosen),
+        available_bytes=free,
     )
     needed = result.weight_bytes + result.activation_bytes
     if needed > result.available_bytes:

@@ -1,7 +1,7 @@
 """What a run needs before its first step: its process, its pairs, their log-mels on disk."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -59,7 +59,13 @@ def read_splits(config: TrainConfig, manifest: Path | str) -> Splits:
 
 
 def load_pairs(
-    config: TrainConfig, manifest: Path | str, splits: Splits, cache_folder: Path, *, rank: int = 0
+    config: TrainConfig,
+    manifest: Path | str,
+    splits: Splits,
+    cache_folder: Path,
+    *,
+    rank: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Pairs, Pairs]:
     """Training and validation pairs, their log-mels on disk.
 
@@ -73,7 +79,9 @@ def load_pairs(
     if is_pack(manifest):
         ready, failures = fetch_log_mels(str(manifest), clips, cache)
     else:
-        ready, failures = cache.prepare([clip.path for clip in clips], workers=config.workers)
+        ready, failures = cache.prepare(
+            [clip.path for clip in clips], workers=config.workers, progress=progress
+        )
     if not rank and dist.is_initialized():
         dist.barrier()
     if len(failures) > config.max_unreadable:

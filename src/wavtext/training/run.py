@@ -54,6 +54,8 @@ class RunFolder:
     ) -> None:
         self.path, self.writes = Path(path), writes
         self.last, self.best = self.path / "last.pt", self.path / "best.pt"
+        self._before = self.path / ".last.before.pt"
+        self._untried = self._before.exists()  # no step has been taken from the last checkpoint
         self.metrics = self.path / "metrics.jsonl"
         self.config, self.manifest, self.resume = config, manifest, resume
         self.manifest_hash = data_digest(manifest)
@@ -131,6 +133,29 @@ class RunFolder:
         """Write a checkpoint whole or not at all."""
         if self.writes:
             save_atomically(path, state)
+
+    def save_last(self, state: dict[str, Any]) -> None:
+        """Write the checkpoint to go on from; the one before stays until `trust_last`."""
+        if self.writes and self.last.exists() and not self._untried:
+            with suppress(OSError):  # a file system without links keeps one checkpoint
+                os.link(self.last, self._before)
+        self.save(self.last, state)
+        self._untried = True
+
+    def trust_last(self) -> None:
+        """The last checkpoint's weights have given a finite loss: the one before may go."""
+        if self._untried and self.writes:
+            self._before.unlink(missing_ok=True)
+        self._untried = False
+
+    def take_back_last(self) -> bool:
+        """Forget a last checkpoint that was never trusted; whether a good one is there."""
+        if self._untried and self.writes:
+            if self._before.exists():
+                self._before.replace(self.last)
+            else:
+                self.last.unlink(missing_ok=True)
+        return self.last.exists()
 
 
 def save_atomically(path: Path, state: dict[str, Any]) -> None:
