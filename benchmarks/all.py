@@ -88,8 +88,8 @@ BENCHMARKS = {
         "converted encoders against PyTorch, log-mel to representation",
         "inference.py --rounds 5 --clips 4",
         "inference.py --rounds 1 --clips 1 --only htsat",
-        {"{}: {} × real time, {} × torch {}":
-         r"^ +(auto|f32|torch) +([\d.]+) x real time .*; ([\d.]+) x torch fp32 (\[.*\])"},
+        {"{}, {}: {} × real time, {} × torch {}":
+         r"^ +(.+), (auto|f32|torch) +([\d.]+) x real time .*; ([\d.]+) x torch fp32 (\[.*\])"},
         environment=ONE_THREAD,
     ),
     "peers": Benchmark(
@@ -172,6 +172,13 @@ BENCHMARKS = {
         "training_step.py --data --rounds 1",
         {"{} clips a CPU second": r"^data path: (\d+)"}, environment=ONE_THREAD,
     ),
+    "training_drift": Benchmark(
+        "memory of a training process over 1,000 steps",
+        "training_drift.py --steps 1000",
+        "training_drift.py --steps 20",
+        {"{}": r"^(step \d+ to .*)$"},
+        environment=ONE_THREAD,
+    ),
     "metrics": Benchmark(
         "all metrics and their intervals",
         "metrics.py",
@@ -182,7 +189,7 @@ BENCHMARKS = {
         "decode, check, fingerprint, resample, log-mel and pack",
         "corpora.py speed --clips 80",
         "corpora.py speed --clips 4 --duration 2",
-        {"{}: {} × real time of one core": r"^\| (\w[\w ]*) \| \d+ \| [\d.]+ \| ([\d.]+) \|"},
+        {"{}: {} × real time of one core": r"^\| (\w[\w ]*) \| \d+ \(.*?\) \| (\d+) \("},
     ),
 }  # fmt: skip
 

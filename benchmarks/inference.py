@@ -87,7 +87,7 @@ def compare(name: str, module: nn.Module, clips: list[np.ndarray], rounds: int) 
             speed = sorted(audio / each for each in taken)
             ratio = sorted(t / each for t, each in zip(times["torch"], taken, strict=True))
             print(
-                f"  {what:5s} {speed[len(speed) // 2]:6.1f} x real time a core "
+                f"  {name}, {what:5s} {speed[len(speed) // 2]:6.1f} x real time a core "
                 f"[{speed[0]:.1f}, {speed[-1]:.1f}]; {ratio[len(ratio) // 2]:.2f} x torch fp32 "
                 f"[{ratio[0]:.2f}, {ratio[-1]:.2f}]",
                 flush=True,

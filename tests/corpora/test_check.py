@@ -120,6 +120,19 @@ def test_what_is_wrong_with_a_collection_is_found(library: list[Clip], tmp_path:
     assert Counter(kind for _, kind, _ in count_findings(findings))["repeated caption"] == 1
 
 
+def test_of_two_held_out_copies_both_stay(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "c.wav"):
+        soundfile.write(tmp_path / name, a_sound(3), RATE)
+    clips = [
+        Clip("a", tmp_path / "a.wav", ("a",), split="test"),
+        Clip("b", tmp_path / "b.wav", ("b",), split="validation"),
+        Clip("c", tmp_path / "c.wav", ("c",), split="train"),
+    ]
+    findings = check_corpora([Corpus("zoo", clips)], workers=1)
+    assert {each.clip_id for each in findings} == {"b", "c"}  # both are reported
+    assert [each.clip_id for each in to_exclusions(findings)] == ["c"]
+
+
 def test_another_corpus_test_set_is_kept_apart(library: list[Clip], tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

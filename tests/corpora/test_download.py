@@ -21,7 +21,13 @@ from wavtext.corpora.collection import CollectOptions, Rejected, write_collectio
 from wavtext.corpora.download import DownloadOptions, Job, Outcome, download_all, read_log
 from wavtext.corpora.manifest import read_manifest
 from wavtext.corpora.transfer import RefusedError, check_url, is_private
-from wavtext.corpora.wavtext5k import Row, alternative_urls, wavtext5k_clips, wavtext5k_rows
+from wavtext.corpora.wavtext5k import (
+    Row,
+    alternative_urls,
+    convert,
+    wavtext5k_clips,
+    wavtext5k_rows,
+)
 
 QUICK = DownloadOptions(
     timeout=0.4, attempts=3, first_pause=0.01, max_pause=0.05, host_pause=0.0, allow_private=True
@@ -300,6 +306,21 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_finished(host: str, tmp_pa
     jobs = [Job("a", (f"{host}/sound.wav",), tmp_path / "a.wav")]
     with pytest.raises(OSError, match="No space"):
         list(download_all(jobs, options=QUICK, log=tmp_path / "log", accept=full))
+
+
+def test_a_disk_that_fills_while_flac_is_written_is_an_error_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    download = tmp_path / "crow.wav"
+    soundfile.write(download, np.sin(np.arange(44_100) / 9), 44_100)
+
+    def short(self: soundfile.SoundFile, data: np.ndarray) -> None:
+        raise AssertionError  # as soundfile does when libsndfile writes fewer samples
+
+    monkeypatch.setattr(soundfile.SoundFile, "write", short)
+    with pytest.raises(OSError, match="No space"):
+        convert(download)
+    assert [path.name for path in tmp_path.iterdir()] == ["crow.wav"]
 
 
 TABLE = [

@@ -156,6 +156,23 @@ def test_training_data_are_the_papers_and_hold_no_test_clip(setting):
     assert not tests & {clip.checksum for clip in clips}
 
 
+def test_clips_on_an_exclusion_list_do_not_train(setting):
+    name = "cnn14_ac_cl_wt5k"
+    folder = setting.data / "wavtext5k"
+    gone = read_manifest(folder / "manifest.jsonl")[0]
+    (folder / "exclude.jsonl").write_text(
+        json.dumps({"clip_id": gone.clip_id, "reason": "near-duplicate of a test clip"}) + "\n"
+    )
+    try:
+        write_training_manifest(load_experiment(name, setting), setting, name)
+    finally:
+        (folder / "exclude.jsonl").unlink()  # the data are other tests' too
+    clips = read_manifest(setting.out / name / "manifest.jsonl")
+    titled = [clip for clip in clips if "wavtext5k" in str(clip.path)]
+    assert len(titled) == 6
+    assert gone.path not in {clip.path for clip in titled}
+
+
 def test_missing_data_are_listed_before_anything_runs(setting, tmp_path):
     empty = replace(setting, data=tmp_path / "nowhere", scale="paper")
     lines = missing_data("table3", empty)

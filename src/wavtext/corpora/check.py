@@ -147,7 +147,9 @@ def _pair(
     detail = f"as {one.clip.clip_id} of {one.corpus.name}{how}"
     if one.held_out and not other.held_out:
         kind = f"{kind} of a held-out clip"
-    yield _finding(kind, other, detail, checksum=checksum)
+    # two held-out clips are reported and both kept: a test set stays what its authors published
+    exclude = not (one.held_out and other.held_out)
+    yield _finding(kind, other, detail, checksum=checksum, exclude=exclude)
 
 
 def _split_families(entries: Sequence[_Entry]) -> Iterator[Finding]:
@@ -186,11 +188,14 @@ def count_findings(findings: Iterable[Finding]) -> list[tuple[str, str, int]]:
     return [(corpus, kind, count) for (corpus, kind), count in counts.items()]
 
 
-def _finding(kind: str, entry: _Entry, detail: str, *, checksum: str = "") -> Finding:
+def _finding(
+    kind: str, entry: _Entry, detail: str, *, checksum: str = "", exclude: bool = True
+) -> Finding:
     return Finding(
         kind=kind,
         corpus=entry.corpus.name,
         clip_id=entry.clip.clip_id,
         detail=detail,
         checksum=checksum or entry.clip.checksum,
+        exclude=exclude,
     )

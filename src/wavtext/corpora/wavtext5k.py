@@ -10,6 +10,8 @@ paper resampled. Rows that do not survive are logged with the reason.
     OUT/downloads.jsonl         one line for each row tried: URL, attempts, checksum, reasons
 """
 
+import errno
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -167,6 +169,10 @@ def convert(download: Path) -> str:
     except AudioError:
         partial.unlink(missing_ok=True)
         return "not audio"
+    except (AssertionError, soundfile.LibsndfileError) as error:  # fewer samples were written
+        partial.unlink(missing_ok=True)
+        full = errno.ENOSPC
+        raise OSError(full, os.strerror(full), str(partial)) from error
     if loudest < SILENCE:
         partial.unlink()
         return "silent audio"

@@ -16,6 +16,7 @@ import numpy as np
 
 from wavtext.config import from_dict, read_toml
 from wavtext.corpora.captions import PAPER_TEMPLATE, CaptionBuilder
+from wavtext.corpora.exclusions import read_usable_clips
 from wavtext.corpora.manifest import Clip, read_manifest, write_manifest
 from wavtext.errors import ConfigError, ManifestError
 from wavtext.evaluation.paper_tables import TABLES, TEST_SETS
@@ -133,7 +134,7 @@ def write_training_manifest(experiment: Experiment, setting: Setting, name: str)
     clips: list[Clip] = []
     tested: set[str] = set()
     for dataset in experiment.datasets:
-        found = read_manifest(setting.manifest_of(dataset))
+        found = read_usable_clips(setting.manifest_of(dataset))
         if dataset == "wavtext5k":
             builder = CaptionBuilder(templates=(experiment.wavtext5k_caption,))
             found = [
