@@ -241,6 +241,32 @@ def test_more_and_less_like_this_become_chips_and_the_address_holds_them(page):
     page.wait(lambda: not page.all(".chip"))
 
 
+def test_more_filters_are_shown_when_asked_for_and_kept_in_the_address(page):
+    page.search("hum", "hum.wav")
+    assert page.find("#extra-filters").get_attribute("hidden") is not None
+    page.click("#more-filters")
+    assert page.find("#more-filters").get_attribute("aria-expanded") == "true"
+    choose = (
+        "const s = document.querySelector('#filter-' + arguments[0]); s.value = arguments[1];"
+        "s.dispatchEvent(new Event('change', { bubbles: true }));"
+    )
+    page.run(choose, "channels", "1")
+    page.wait(lambda: "channels=1" in page.chrome.current_url)
+    page.wait(lambda: "hum.wav" in page.names())
+    page.run(choose, "min_sample_rate", "48000")  # all are of 16 kHz
+    page.wait(lambda: not page.names())
+    page.run(choose, "min_sample_rate", "")
+    page.run(choose, "after", "2100-01-01")
+    page.wait(lambda: "after=2100-01-01" in page.chrome.current_url)
+    page.wait(lambda: not page.names())
+    page.chrome.refresh()
+    page.wait(lambda: page.find("#filter-after").get_attribute("value") == "2100-01-01")
+    assert page.find("#extra-filters").get_attribute("hidden") is None
+    page.click("#clear")
+    page.wait(lambda: "hum.wav" in page.names())
+    assert "after" not in page.chrome.current_url
+
+
 def test_without_and_filters_narrow_the_search(page):
     page.search("hum", "hum.wav")
     page.find("#without").send_keys("noise", Keys.ENTER)

@@ -116,6 +116,10 @@ LITERATURE = (
         (27.83, None, None, None, None), _NOTHING, "its repository",
     ),
     Literature(
+        "DCASE 2025 baseline, with AudioCaps", "clotho",
+        (30.97, None, None, None, None), _NOTHING, "its repository",
+    ),
+    Literature(
         "DCASE 2025 baseline, with AudioCaps and WavCaps", "clotho",
         (35.23, None, None, None, None), _NOTHING, "its repository",
     ),

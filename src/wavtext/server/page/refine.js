@@ -2,7 +2,7 @@
 
 import { clipFacts } from "./api.js";
 import { byId, el, icon } from "./dom.js";
-import { isRefined } from "./state.js";
+import { emptyState, FILTERS, isRefined } from "./state.js";
 
 const LABELS = { like: "more like", unlike: "less like", without: "without" };
 
@@ -36,15 +36,20 @@ export function showRefinements(state, change) {
   byId("chips").replaceChildren(...chips);
   const range = state.min_duration || state.max_duration ? `${state.min_duration}-${state.max_duration}` : "";
   pick("filter-duration", range);
-  pick("filter-folder", state.folder);
-  pick("filter-format", state.format);
+  for (const name of FILTERS) pick(`filter-${name}`, state[name]);
+  if (FILTERS.slice(2).some((name) => state[name])) showExtra(true);
   byId("clear").hidden = !isRefined(state);
+}
+
+function showExtra(shown) {
+  byId("extra-filters").hidden = !shown;
+  byId("more-filters").setAttribute("aria-expanded", shown);
 }
 
 /** Select a value, adding it when the address names one that the list lacks. */
 function pick(id, value) {
   const select = byId(id);
-  if (![...select.options].some((option) => option.value === value)) {
+  if (select.options && ![...select.options].some((option) => option.value === value)) {
     select.append(el("option", { value }, value));
   }
   select.value = value;
@@ -68,8 +73,10 @@ export function installRefinements(getState, change) {
     const [least = "", most = ""] = event.target.value.split("-");
     change({ min_duration: least, max_duration: most });
   });
-  byId("filter-folder").addEventListener("change", (event) => change({ folder: event.target.value }));
-  byId("filter-format").addEventListener("change", (event) => change({ format: event.target.value }));
+  for (const name of FILTERS) {
+    byId(`filter-${name}`).addEventListener("change", (event) => change({ [name]: event.target.value }));
+  }
+  byId("more-filters").addEventListener("click", () => showExtra(byId("extra-filters").hidden));
   byId("add-without").addEventListener("submit", (event) => {
     event.preventDefault();
     const word = byId("without").value.trim();
@@ -77,6 +84,8 @@ export function installRefinements(getState, change) {
     const { without } = getState();
     if (word && !without.includes(word)) change({ without: [...without, word].slice(-8) });
   });
-  byId("clear").addEventListener("click", () => change({ like: [], unlike: [], without: [],
-    min_duration: "", max_duration: "", folder: "", format: "" }));
+  byId("clear").addEventListener("click", () => {
+    const { q, view, ...nothing } = emptyState();
+    change(nothing);
+  });
 }

@@ -1,12 +1,14 @@
 // The search as it stands in the address: everything that can be shared, bookmarked and gone back to.
 
 const LISTS = ["like", "unlike", "without"];
-const SINGLES = ["q", "min_duration", "max_duration", "folder", "format"];
+export const FILTERS = ["folder", "format", "min_sample_rate", "channels", "after", "before",
+  "licence", "tag"];
+const SINGLES = ["q", "min_duration", "max_duration", ...FILTERS];
 export const VIEWS = ["sounds", "map", "library"];
 
 export function emptyState() {
-  return { q: "", like: [], unlike: [], without: [], min_duration: "", max_duration: "",
-    folder: "", format: "", view: "sounds" };
+  const singles = Object.fromEntries(SINGLES.map((name) => [name, ""]));
+  return { ...singles, like: [], unlike: [], without: [], view: "sounds" };
 }
 
 export function readAddress() {
