@@ -35,7 +35,7 @@ def answer(
     """
     with reader.store().reading():  # all of one search sees the same library
         index, store = reader.index(), reader.store()
-        if not len(index.sample(1)):
+        if not len(index.sample(SAMPLE)):
             return []  # every sound has left
         background = reader.background()
         served = reader.adapted() if adapted else None

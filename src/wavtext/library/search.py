@@ -143,10 +143,14 @@ class _Named:
     shares: np.ndarray  # (clips,)
     holds: np.ndarray  # (words, clips) bool
 
-    def matched(self, clip_id: int) -> tuple[str, ...]:
-        """The words that a clip holds."""
-        place = int(np.searchsorted(self.ids, clip_id))
-        if place == len(self.ids) or self.ids[place] != clip_id:
+    def places(self, clip_ids: Clips) -> Int64[np.ndarray, " clips"]:
+        """Where each clip stands in `ids`; -1 for those that hold no word."""
+        places = np.searchsorted(self.ids, clip_ids).clip(max=len(self.ids) - 1)
+        return np.where(self.ids[places] == clip_ids, places, -1)
+
+    def matched(self, place: int) -> tuple[str, ...]:
+        """The words that the clip at a place holds."""
+        if place < 0:
             return ()
         return tuple(itertools.compress(self.words, self.holds[:, place].tolist()))
 
@@ -243,10 +247,11 @@ def _candidates(
         ranks[np.isin(ids, list(options.exclude))] = -np.inf
     order = np.lexsort((ids, -ranks))
     order = order[np.isfinite(ranks[order])]
-    for i in order.tolist():
-        clip_id = int(ids[i])
-        matched = named.matched(clip_id) if named else ()
-        yield _Candidate(clip_id, float(scores[i]), float(ranks[i]), float(shares[i]), matched)
+    places = named.places(ids[order]) if named else np.full(len(order), -1)
+    columns = (each[order].tolist() for each in (ids, scores, ranks, shares))
+    for clip_id, score, rank, share, place in zip(*columns, places.tolist(), strict=True):
+        matched = named.matched(place) if named else ()
+        yield _Candidate(clip_id, score, rank, share, matched)
 
 
 def _with_named(
@@ -260,8 +265,8 @@ def _with_named(
     """Clips found by sound, and others by name: (ids, scores, shares of the query's words)."""
     every = np.concatenate([ids, others])
     scores = np.concatenate([scores, index.best_of(others, query)])
-    places = np.searchsorted(named.ids, every).clip(max=len(named.ids) - 1)
-    shares = np.where(named.ids[places] == every, named.shares[places], 0.0)
+    places = named.places(every)
+    shares = np.where(places >= 0, named.shares[places], 0.0)
     return every, scores, shares.astype(np.float32)
 
 
