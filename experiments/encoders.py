@@ -212,6 +212,10 @@ def main() -> None:
         "held_out_clips": sum(clip.split == "test" for clip in clips),
         "encoders": {},
     }
+    if arguments.only and arguments.json and arguments.json.exists():  # the others' results stay
+        before = json.loads(arguments.json.read_text())
+        if before["settings"] == report["settings"]:
+            report["encoders"] = before["encoders"]
     for encoder in [arguments.only] if arguments.only else ENCODERS:
         results: list[dict[str, Any]] = []
         commits: list[str] = []

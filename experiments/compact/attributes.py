@@ -394,7 +394,7 @@ def main():
     arguments = parser.parse_args()
     import torch
     import torch.nn.functional as F
-    from text_bank import load_minilm, load_phrases, plain_features
+    from text_bank import PHRASES, load_minilm, load_phrases, plain_features
 
     indexes = arguments.index or [root / "index.csv" for root in arguments.roots]
     sounds = Sounds(held_out([index for index in indexes if index.exists()]), arguments.roots)
@@ -427,7 +427,7 @@ def main():
     model = wavtext.load_model(arguments.model)
     heard = {key: model.embed_audio([Waveform(sounds.made[key], RATE)])[0] for key in keys}
     tokenizer, bert = load_minilm(arguments.ingredients)
-    phrases = arguments.ingredients / "phrases.tsv"
+    phrases = PHRASES
     wide = [some[0] for some in load_phrases(phrases)]  # as report.py asks the bridge
     wide = F.normalize(plain_features(bert, tokenizer, wide), dim=-1)
     names = [line.split("\t")[1] for line in phrases.read_text().splitlines()]

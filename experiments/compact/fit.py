@@ -35,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from augment import spoil
 from split import split_of
-from text_bank import captions_of, load_minilm, load_phrases, plain_features
+from text_bank import PHRASES, captions_of, load_minilm, load_phrases, plain_features
 from torch import nn
 from validate import scores_of
 
@@ -164,9 +164,10 @@ def main() -> None:
     heads = nn.Linear(audio.dim, 256)
     bank_scale = nn.Parameter(torch.tensor(math.log(20.0)))
     if arguments.start:
-        more = torch.load(arguments.start / "heads.pt", weights_only=True)
-        heads.load_state_dict(more["heads"])
-        bank_scale.data = more["bank_scale"]
+        if (arguments.start / "heads.pt").exists():  # unpack.py has none
+            more = torch.load(arguments.start / "heads.pt", weights_only=True)
+            heads.load_state_dict(more["heads"])
+            bank_scale.data = more["bank_scale"]
 
     clips = json.loads((arguments.crops / "clips.json").read_text())
     texts_of = [captions_of(clip) for clip in clips]
@@ -177,7 +178,7 @@ def main() -> None:
         for t in dict.fromkeys(TEMPLATES)
     ]
     plain = F.normalize(written[0], dim=-1)
-    phrases = load_phrases(arguments.ingredients / "phrases.tsv")
+    phrases = load_phrases(PHRASES)
     flat = [phrase for some in phrases for phrase in some]
     phrase_features = plain_features(bert, tokenizer, flat)
     begins = np.cumsum([0, *[len(some) for some in phrases]])
@@ -294,6 +295,7 @@ def main() -> None:
 
         with torch.autocast("cpu", torch.bfloat16):
             model.train()
+            audio.conv_block4.eval()  # its batch norms keep their statistics
             representation = rest(features)
             embedding = model.audio_projection(representation).float()
             guess = heads(representation).float()[:size]

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from everyday import everyday_class
 from licences import is_clear
 from split import STATED, split_of
-from text_bank import load_minilm, load_phrases, plain_features
+from text_bank import PHRASES, load_minilm, load_phrases, plain_features
 
 import wavtext
 
@@ -119,7 +119,7 @@ def main() -> None:
     ]  # none that was screened out since
     tokenizer, bert = load_minilm(arguments.ingredients)
     labels = plain_features(
-        bert, tokenizer, [some[0] for some in load_phrases(arguments.ingredients / "phrases.tsv")]
+        bert, tokenizer, [some[0] for some in load_phrases(PHRASES)]
     )
     teacher = {}
     for folder in arguments.prepared:

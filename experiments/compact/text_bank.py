@@ -8,6 +8,9 @@ from pathlib import Path
 import torch
 
 
+PHRASES = Path(__file__).with_name("phrases.tsv")
+
+
 def load_minilm(folder: Path):
     """(tokenizer, BertModel) of all-MiniLM-L6-v2."""
     from tokenizers import Tokenizer

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from augment import spoil
 from fit import TEMPLATES, Stem, load_shards
-from text_bank import captions_of, load_minilm, load_phrases, plain_features
+from text_bank import PHRASES, captions_of, load_minilm, load_phrases, plain_features
 from validate import embed, scores_of
 
 from wavtext.training.compact import CompactAudioEncoder, CompactClap, SentenceEncoder
@@ -103,7 +103,7 @@ def main() -> None:
     every = sorted({text for texts in texts_of for text in texts})
     plain = F.normalize(plain_features(bert, tokenizer, every), dim=-1)
     place = {text: i for i, text in enumerate(every)}
-    phrases = load_phrases(arguments.ingredients / "phrases.tsv")
+    phrases = load_phrases(PHRASES)
     for parameter in model.audio.parameters():
         parameter.requires_grad_(False)
     for parameter in bert.embeddings.parameters():
