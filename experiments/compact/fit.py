@@ -163,11 +163,10 @@ def main() -> None:
         projection.dropout.p = arguments.dropout
     heads = nn.Linear(audio.dim, 256)
     bank_scale = nn.Parameter(torch.tensor(math.log(20.0)))
-    if arguments.start:
-        if (arguments.start / "heads.pt").exists():  # unpack.py has none
-            more = torch.load(arguments.start / "heads.pt", weights_only=True)
-            heads.load_state_dict(more["heads"])
-            bank_scale.data = more["bank_scale"]
+    if arguments.start and (arguments.start / "heads.pt").exists():  # unpack.py has none
+        more = torch.load(arguments.start / "heads.pt", weights_only=True)
+        heads.load_state_dict(more["heads"])
+        bank_scale.data = more["bank_scale"]
 
     clips = json.loads((arguments.crops / "clips.json").read_text())
     texts_of = [captions_of(clip) for clip in clips]

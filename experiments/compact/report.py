@@ -118,9 +118,7 @@ def main() -> None:
         clip for clip in clips if clip["split"] == split_of(clip)
     ]  # none that was screened out since
     tokenizer, bert = load_minilm(arguments.ingredients)
-    labels = plain_features(
-        bert, tokenizer, [some[0] for some in load_phrases(PHRASES)]
-    )
+    labels = plain_features(bert, tokenizer, [some[0] for some in load_phrases(PHRASES)])
     teacher = {}
     for folder in arguments.prepared:
         found = np.load(folder / "scores.npy", mmap_mode="r")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-
 PHRASES = Path(__file__).with_name("phrases.tsv")
 
 
