@@ -24,10 +24,10 @@ import numpy as np
 from machine import machine
 from relevance import logistic, stem
 
+from wavtext.library.candidates import NAME_WEIGHT, SAMPLE, content_words
 from wavtext.library.exact import clip_scores
 from wavtext.library.library import SoundLibrary
 from wavtext.library.relevance import FITTED, Relevance, background_captions
-from wavtext.library.search import NAME_WEIGHT, SAMPLE, content_words
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments" / "compact"))
 

@@ -22,6 +22,8 @@ import numpy as np
 from machine import machine
 
 from wavtext.corpora.manifest import read_manifest
+from wavtext.library.candidates import SAMPLE, content_words
+from wavtext.library.choosing import ORDERED
 from wavtext.library.exact import clip_scores
 from wavtext.library.library import SoundLibrary
 from wavtext.library.relevance import (
@@ -31,7 +33,6 @@ from wavtext.library.relevance import (
     Relevance,
     background_captions,
 )
-from wavtext.library.search import ORDERED, SAMPLE, content_words
 
 TOP = 10  # results of each query that count: those a person sees
 LOOK = ORDERED * TOP  # candidates that are ordered by their probability, as in a search

@@ -167,3 +167,67 @@ def test_a_folder_that_holds_something_else_is_not_overwritten(shared: Path, tmp
     torch.save({"model": state}, tmp_path / "cnn14.pth")
     with pytest.raises(TrainingError, match="is not a model folder"):
         convert("panns-cnn14", tmp_path / "cnn14.pth", tmp_path)
+
+
+def test_msclap_2023_is_fetched_converted_and_ends_each_text_as_the_original_does(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """From an offline cache in the hub's layout: HTSAT's reference weights, a tiny GPT-2."""
+    from transformers import GPT2Config, GPT2Model
+
+    values = load_file(shared / "reference" / "htsat_msclap_44k_tiny.safetensors")
+    tokenizer = train_tokenizer(["a dog barks", "rain on a roof"], vocab_size=300)
+    end = tokenizer.token_to_id("</s>")
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    last = tokenizer.token_to_id("<|endoftext|>")
+    assert last not in (None, end)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    torch.manual_seed(0)
+    settings = {"n_embd": 128, "n_head": 2, "n_layer": 2, "n_positions": 90}
+    gpt2 = GPT2Model(GPT2Config(vocab_size=tokenizer.get_vocab_size(), **settings)).eval()
+    tensors = {
+        f"audio_encoder.base.htsat.{name[3:]}": value
+        for name, value in values.items()
+        if name.startswith("sd.")
+    }
+    tensors |= {f"caption_encoder.base.{name}": each for name, each in gpt2.state_dict().items()}
+    for tower in ("audio_encoder", "caption_encoder"):
+        tensors[f"{tower}.projection.linear1.weight"] = torch.randn(16, 128)
+        tensors[f"{tower}.projection.linear2.weight"] = torch.randn(16, 16)
+        tensors[f"{tower}.projection.layer_norm.weight"] = torch.rand(16)
+        tensors[f"{tower}.projection.layer_norm.bias"] = torch.randn(16)
+    tensors["logit_scale"] = torch.tensor(2.66)
+    commit = "f" * 40
+    repository = tmp_path / "hub" / "models--microsoft--msclap"
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    torch.save({"model": tensors}, snapshot / "CLAP_weights_2023.pth")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    folder = convert_from_hub(
+        "msclap-2023",
+        tmp_path / "folder",
+        tokenizer=tmp_path / "tokenizer.json",
+        precision="f32",
+    )
+    config = load_config(ModelConfig, folder / "model.toml")
+    assert config.provenance["revision"] == commit
+    assert config.text is not None
+    assert config.text.suffix == " <|endoftext|>"
+    model, theirs = (
+        load_model(folder),
+        load_published("msclap-2023", snapshot / "CLAP_weights_2023.pth"),
+    )
+    ids = torch.tensor([tokenizer.encode("a dog barks <|endoftext|>").ids])
+    mel = torch.from_numpy(
+        log_mel(
+            np.random.default_rng(0).normal(0, 0.1, 7 * 44_100).astype(np.float32), config.log_mel
+        )
+    )[None]
+    with torch.no_grad():
+        read, heard = theirs.embed_text(ids)[0].numpy(), theirs.embed_audio(mel)[0].numpy()
+    np.testing.assert_allclose(model.embed_text(["a dog barks"])[0], read, atol=1e-4)
+    np.testing.assert_allclose(model.embed_log_mels([mel[0].numpy()])[0], heard, atol=1e-4)

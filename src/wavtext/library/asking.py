@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from wavtext.errors import LibraryError
+from wavtext.library.candidates import SAMPLE, SearchOptions
+from wavtext.library.choosing import clip_vector
 from wavtext.library.pipeline import Embedder
 from wavtext.library.query import Like, Query, query_vector, read_part
 from wavtext.library.reader import Reader
 from wavtext.library.relevance import Relevance
 from wavtext.library.results import SearchResult
-from wavtext.library.search import SAMPLE, SearchOptions, clip_vector, search
+from wavtext.library.search import search
 
 
 def answer(

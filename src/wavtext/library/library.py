@@ -26,7 +26,9 @@ from wavtext.library.adapt.keeping import adapt_library, forget
 from wavtext.library.adapt.learn import AdaptReport
 from wavtext.library.adapt.vocabulary import Source
 from wavtext.library.asking import answer
+from wavtext.library.candidates import SearchOptions
 from wavtext.library.choice import ModelChoice, model_source
+from wavtext.library.choosing import SAME_COSINE, SAME_DURATION
 from wavtext.library.filters import Filters
 from wavtext.library.importing import ImportReport, import_embeddings
 from wavtext.library.indexing import Progress, index_folder, open_for_indexing
@@ -45,7 +47,6 @@ from wavtext.library.results import (
     SearchResult,
 )
 from wavtext.library.salvage import SalvageReport, salvage
-from wavtext.library.search import SAME_COSINE, SAME_DURATION, SearchOptions
 from wavtext.library.store import Store
 from wavtext.library.watch import watch_folder
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from wavtext.library.candidates import content_words
 from wavtext.library.exact import Vector
 from wavtext.library.results import SearchResult
-from wavtext.library.search import content_words
 
 GOOD = 0.1  # probability below which no result is called a match (docs/library.md)
 

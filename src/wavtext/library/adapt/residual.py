@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from wavtext.errors import DamagedLibraryError
-from wavtext.library.search import content_words
+from wavtext.library.candidates import content_words
 
 LOCALITY = 6.0  # γ: a cosine of 0.5 between centred texts counts e^-3 = 0.05
 VERSION = 1

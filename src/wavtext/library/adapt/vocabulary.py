@@ -16,8 +16,8 @@ from jaxtyping import Float32, Int64
 
 from wavtext.corpora.names import words_of_name
 from wavtext.corpora.ucs import parse_ucs_name
+from wavtext.library.candidates import content_words
 from wavtext.library.notes import Notes
-from wavtext.library.search import content_words
 
 Source = Literal["auto", "names", "captions", "tags", "folders"]
 SAME_COSINE = 0.995  # of two clips' embeddings: copies

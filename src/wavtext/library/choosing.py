@@ -1,0 +1,167 @@
+"""Candidates -> the clips to show: in the order of their relevance, without copies, varied."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from wavtext.library.candidates import Candidate, Catalogue, SearchOptions
+from wavtext.library.exact import Index, Vector
+from wavtext.library.records import ClipRecord
+
+READ_AT_ONCE = 20  # candidates
+LOOK_FOR_COPIES = 2  # times the limit: candidates that grouping looks at, and 20 at least
+ORDERED = 3  # times the limit: candidates that are ordered by relevance, and 30 at least
+SAME_COSINE = 0.995  # of two clips' embeddings: they sound the same
+SAME_DURATION = 0.02  # share by which their durations may differ
+
+# (clips,) scores, (clips, dim) best windows, (clips,) shares of the query's words -> probabilities
+Relevance = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(slots=True, eq=False)
+class Heard:
+    """A candidate with its embeddings."""
+
+    candidate: Candidate
+    spans: Float32[np.ndarray, "windows 2"]
+    vectors: Float32[np.ndarray, "windows dim"]
+    relevance: float | None = None
+    _mean: Vector | None = None
+
+    @property
+    def mean(self) -> Vector:
+        """The clip's embedding, made when it is first asked for."""
+        if self._mean is None:
+            self._mean = clip_vector(self.vectors)
+        return self._mean
+
+
+@dataclass(slots=True, eq=False)
+class Found:
+    """A candidate with all that a result needs."""
+
+    heard: Heard
+    record: ClipRecord
+    duplicates: list[Path] = field(default_factory=list[Path])
+
+
+def hear(index: Index, candidates: Iterator[Candidate]) -> Iterator[Heard]:
+    """Candidates with their embeddings, without those that left meanwhile."""
+    for candidate in candidates:
+        windows = index.windows(candidate.clip_id)
+        if windows is not None:
+            yield Heard(candidate, *windows)
+
+
+def with_records(store: Catalogue, heard: Iterator[Heard]) -> Iterator[Found]:
+    """With their records, read a few at a time as they are asked for."""
+    while some := list(itertools.islice(heard, READ_AT_ONCE)):
+        records = dict(store.clip_rows([each.candidate.clip_id for each in some]))
+        for each in some:
+            record = records.get(each.candidate.clip_id)
+            if record is None or not record.format:
+                continue  # it left meanwhile, or its name was lost to damage
+            yield Found(each, record)
+
+
+def by_relevance(
+    heard: Iterator[Heard], query: Vector, relevance: Relevance, options: SearchOptions
+) -> Iterator[Heard]:
+    """Candidates in the order of their probability, the best ones first, the rest as asked for.
+
+    All that may be shown are mostly among the first; with diversity they are all, since any may be
+    chosen, and where copies are folded together the rest may be needed too.
+    """
+    look = None if options.diversity else max(30, ORDERED * options.limit)
+    while some := list(itertools.islice(heard, look)):
+        yield from _ordered(some, query, relevance)
+
+
+def _ordered(some: list[Heard], query: Vector, relevance: Relevance) -> list[Heard]:
+    """Candidates with their probability, in its order."""
+    scores = [each.vectors @ query for each in some]
+    best = [int(np.argmax(each)) for each in scores]
+    probabilities = relevance(
+        np.array([each[i] for each, i in zip(scores, best, strict=True)], np.float32),
+        np.stack([each.vectors[i] for each, i in zip(some, best, strict=True)]),
+        np.array([each.candidate.share for each in some], np.float32),
+    )
+    for each, probability in zip(some, probabilities.tolist(), strict=True):
+        each.relevance = probability
+    return [some[i] for i in np.argsort(-probabilities, kind="stable").tolist()]
+
+
+def grouped(folder: Path, found: Iterator[Found], options: SearchOptions) -> list[Found]:
+    """The first `limit`; with `group`, clips that sound like one before are folded into it.
+
+    What sounds the same scores the same, so once there are enough, copies are looked for among the
+    next few only.
+    """
+    if not options.group:
+        return list(itertools.islice(found, options.limit))
+    chosen: list[Found] = []
+    by_content: dict[bytes, Found] = {}
+    by_duration: dict[int, list[Found]] = {}
+    look = max(20, LOOK_FOR_COPIES * options.limit)
+    for position, each in enumerate(found):
+        if position >= look and len(chosen) == options.limit:
+            break
+        same = by_content.get(each.record.content) or _copied(by_duration, each)
+        if same is not None:
+            same.duplicates.append(folder / each.record.path)
+        elif len(chosen) < options.limit:
+            chosen.append(each)
+            by_content[each.record.content] = each
+            by_duration.setdefault(_scale(each), []).append(each)
+    return chosen
+
+
+def _copied(by_duration: dict[int, list[Found]], each: Found) -> Found | None:
+    """The clip among those chosen that sounds the same as this one and lasts as long."""
+    duration, scale = each.record.duration, _scale(each)
+    for kept in itertools.chain.from_iterable(
+        by_duration.get(near, ()) for near in (scale - 1, scale, scale + 1)
+    ):
+        other = kept.record.duration
+        near = abs(other - duration) <= SAME_DURATION * max(other, duration)
+        if near and float(kept.heard.mean @ each.heard.mean) >= SAME_COSINE:
+            return kept
+    return None
+
+
+def _scale(found: Found) -> int:
+    """The clip's duration in steps wider than SAME_DURATION: what may be alike is a step away."""
+    return round(math.log(max(found.record.duration, 1e-3)) / (1.5 * SAME_DURATION))
+
+
+def diversified(heard: list[Heard], options: SearchOptions) -> list[Heard]:
+    """Maximal marginal relevance: each next fits well and differs from those chosen before.
+
+    Source: Carbonell and Goldstein 1998; ranks are scaled to 0..1 so that both parts compare.
+    """
+    if not heard:
+        return []
+    ranks = np.array([each.candidate.rank for each in heard], np.float32)
+    fits = (ranks - ranks.min()) / max(float(np.ptp(ranks)), 1e-9)
+    means = np.stack([each.mean for each in heard])
+    nearest = np.zeros(len(heard), np.float32)
+    left = np.ones(len(heard), bool)
+    order: list[Heard] = []
+    for _ in range(min(len(heard), 4 * options.limit)):
+        value = (1 - options.diversity) * fits - options.diversity * nearest
+        position = int(np.argmax(np.where(left, value, -np.inf)))
+        left[position] = False
+        order.append(heard[position])
+        nearest = np.maximum(nearest, means @ means[position])
+    return order
+
+
+def clip_vector(vectors: Float32[np.ndarray, "windows dim"]) -> Vector:
+    """A clip's embedding: the mean of its windows', of length 1."""
+    total = np.add.reduce(vectors, axis=0)
+    return total / max(math.sqrt(float(total @ total)), 1e-12)
