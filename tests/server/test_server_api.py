@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 import time
 
 import numpy as np
@@ -339,3 +341,15 @@ def test_a_day_out_of_range_is_the_caller_s_mistake(client, day):
 
 def test_what_the_library_says_of_itself_is_documented(client):
     assert set(client.get("/api/library").json()) == set(LibraryResponse.model_fields)
+
+
+def test_what_a_killed_server_left_behind_is_deleted(make_client, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / f"wavtext-media-{dead.pid}-x").mkdir()
+    (tmp_path / f"wavtext-media-{os.getpid()}-x").mkdir()
+    make_client()
+    left = {path.name for path in tmp_path.glob("wavtext-media-*")}
+    assert f"wavtext-media-{dead.pid}-x" not in left
+    assert f"wavtext-media-{os.getpid()}-x" in left

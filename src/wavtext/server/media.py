@@ -3,6 +3,7 @@
 (clip) -> a path inside the allowed folders -> the file itself, a FLAC of it, or a cut of it.
 """
 
+import os
 import shutil
 import tempfile
 import threading
@@ -34,6 +35,7 @@ PLAYABLE_CODECS = frozenset(
 MAX_CACHE_BYTES = 2 * 2**30
 MAX_CUT = 600.0  # s
 OUTLINES_KEPT = 4096
+FOLDERS = "wavtext-media-"  # then the process that made it
 
 T = TypeVar("T")
 
@@ -73,7 +75,8 @@ class Media:
     def __init__(self, decoder: Decoder, roots: list[Path]) -> None:
         self._decoder = decoder
         self._roots = [root.resolve() for root in roots]
-        self._folder = Path(tempfile.mkdtemp(prefix="wavtext-media-"))
+        _sweep()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
         self._locks = [threading.Lock() for _ in range(16)]
         self._outlines: _Remembered[tuple[float, np.ndarray]] = _Remembered(OUTLINES_KEPT)
         self._probed: _Remembered[tuple[str, str]] = _Remembered(OUTLINES_KEPT)
@@ -146,3 +149,23 @@ class Media:
             if each != keep:
                 total -= each.stat().st_size
                 each.unlink(missing_ok=True)
+
+
+def _sweep() -> None:
+    """Delete what servers left behind that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
+        process = folder.name.removeprefix(FOLDERS).split("-")[0]
+        if process.isdecimal() and not _runs(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":  # there, signal 0 is none to ask with
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's, or a system that cannot tell
+        return True
+    return True
