@@ -1,6 +1,6 @@
 """Break the code on purpose, one place at a time, and see whether a test notices.
 
-    python scripts/mutation_walk.py --out build/mutants.json [--only metrics loss windows store]
+    python scripts/mutation_walk.py --out build/mutants.json [--only metrics loss ...]
 
 Works in a copy of src and tests under a temporary folder. Each break of scripts/mutants.toml
 replaces one piece of text; then the tests of its part run until the first fails. Outcomes are kept
@@ -20,7 +20,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-WINGS = ("metrics", "loss", "windows", "store")
+WINGS = ("metrics", "loss", "windows", "store", "candidates", "choosing")
 
 
 def main() -> int:
