@@ -13,12 +13,17 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from split import split_of
-from text_bank import load_minilm
+from text_bank import load_minilm, plain_features
 from torch import nn
 
+import wavtext
 from wavtext.audio.windows import WindowConfig
+from wavtext.library.relevance import background_captions
+from wavtext.model import runtime
 from wavtext.model.folder import AudioGraphConfig, ModelConfig, TextGraphConfig
 from wavtext.training.compact import FRONT_END, CompactAudioEncoder, CompactClap, SentenceEncoder
 from wavtext.training.export import write_model_folder
@@ -36,15 +41,27 @@ class AudioGraph(nn.Module):
 
 
 class TextGraph(nn.Module):
-    """input_ids (1, tokens) -> (1, dim); one text at a time needs no mask."""
+    """input_ids (1, tokens) -> (1, dim); one text at a time needs no mask.
 
-    def __init__(self, model: CompactClap) -> None:
+    A share of what general captions have in common is taken away: it points to sounds that fit
+    every query a little (docs/log.md, 2026-11-29).
+    """
+
+    def __init__(self, model: CompactClap, common: torch.Tensor) -> None:
         super().__init__()
         self.model = model
+        self.register_buffer("common", common)
 
     def forward(self, input_ids):
         states = self.model.text.bert(input_ids=input_ids).last_hidden_state
-        return self.model.text_projection(states.mean(1))
+        return self.model.text_projection(states.mean(1)) - self.common
+
+
+def common_part(model: CompactClap, bert: nn.Module, tokenizer) -> torch.Tensor:
+    """The mean embedding of the captions that relevance is calibrated against: (1, dim)."""
+    with torch.no_grad():
+        features = plain_features(bert, tokenizer, list(background_captions()))
+        return model.text_projection(features).mean(0, keepdim=True)
 
 
 def average(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -58,15 +75,19 @@ def average(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
+    parser.add_argument(
+        "--centre", type=float, default=0.5, help="share of the common part to drop"
+    )
     for name in ("crops", "ingredients", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    _tokenizer, bert = load_minilm(arguments.ingredients)
+    tokenizer, bert = load_minilm(arguments.ingredients)
     state = average([torch.load(run / "fit.pt", weights_only=True) for run in arguments.fit])
     audio = CompactAudioEncoder(attention=any(".attention.qkv" in name for name in state))
     model = CompactClap(audio, SentenceEncoder(bert))
     model.load_state_dict(state)
     model.eval()
+    common = arguments.centre * common_part(model, bert, tokenizer)
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
     ).stdout.strip()
@@ -83,6 +104,7 @@ def main() -> None:
         text=TextGraphConfig(),
         provenance={
             "script": "experiments/compact",
+            "began_as": "the folder of commit 1a1bb64 (112e735a5a9a2748)",
             "commit": commit,
             "clips": len(clips),
             "sources": len({clip["source"] for clip in clips}),
@@ -95,7 +117,7 @@ def main() -> None:
         audio=AudioGraph(model),
         audio_frames=216,
         audio_storage="f16",
-        text=TextGraph(model),
+        text=TextGraph(model, common),
         text_storage="int8",
         tokenizer=(arguments.ingredients / "tokenizer.json").read_text(),
         card=(arguments.out / "card.md").read_text()
@@ -104,6 +126,27 @@ def main() -> None:
     )
     total = sum(path.stat().st_size for path in arguments.out.iterdir())
     print(arguments.out, f"{total / 1e6:.1f} MB")
+    for what, least in agreement(arguments.out, model, common, bert, tokenizer).items():
+        print(f"least cosine to torch, {what}: {least:.5f}")
+
+
+@torch.no_grad()
+def agreement(folder: Path, model: CompactClap, common, bert, tokenizer) -> dict[str, float]:
+    """The least cosine of each graph's embeddings to the module's; 16 and 8 bits cost a little."""
+    rng = np.random.default_rng(0)
+    shape = np.linspace(-20, -60, 72) + 10 * rng.standard_normal((24, 1, 72))
+    mels = (shape + 12 * rng.standard_normal((24, 216, 72))).astype(np.float32)
+    expected = model.embed_audio(torch.from_numpy(mels)).numpy()
+    found: dict[str, float] = {}
+    for precision in ("f32", "auto"):
+        graph = runtime.Graph(folder / "audio.onnx", precision)
+        heard = graph.run(list(mels))
+        heard /= np.linalg.norm(heard, axis=1, keepdims=True)
+        found[f"audio, {graph.precision}"] = float((heard * expected).sum(1).min())
+    captions = list(background_captions())
+    said = F.normalize(model.text_projection(plain_features(bert, tokenizer, captions)) - common)
+    read = wavtext.load_model(folder).embed_text(captions)
+    return found | {"text, 8 bits": float((read * said.numpy()).sum(1).min())}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ python experiments/compact/card.py --report docs/compact.json --bench benchmarks
 """
 
 import argparse
+import csv
 import json
 from pathlib import Path
 
@@ -13,7 +14,6 @@ LINES = {
     "R@10": "R@10, titles",
     "R@10, titles no training clip bears": "R@10, titles that no training clip bears",
     "R@10, clear licence": "R@10, among the clips of clear licence",
-    "R@10, corpus": "R@10, among the corpus's clips",
     "R@10, corpus, licence clear as listed": "R@10, among the corpus's clips whose listed licence is clear",
     "mAP@10": "1/rank of the best clip, up to 10",
     "accuracy": "accuracy, everyday classes",
@@ -88,6 +88,9 @@ def main() -> None:
     arguments = parser.parse_args()
     report, bench = (json.loads(path.read_text()) for path in (arguments.report, arguments.bench))
     train = report["train"]
+    with Path(__file__).with_name("sources.csv").open() as file:
+        corpus = {row["source"] for row in csv.DictReader(file)}
+    gathered = sum(count for source, count in train["sources"] if source not in corpus)
     licences = "\n".join(f"| {name} | {count} |" for name, count in train["licences"])
     body = f"""Commit {report["commit"]}, model {report["model"]}; `experiments/compact/report.py`; 95 % intervals, {report["rounds"]} bootstraps over
 families of recordings (200 for the classes).  The split is by family (`experiments/compact/split.py`).
@@ -129,7 +132,10 @@ whole Debian package, that of the file counts, as the package's machine-readable
 (`debian_licences.csv`: 969 clips).  Left out: clips of unclear licence, the
 demo's packages, recordings whose Freesound id is in ESC-50, UrbanSound8K or FSDKaggle 2018/2019 (`screened.csv`; FSD50K's
 list could not be had, and clips without an id could not be screened), near-duplicates of held-out clips.  The phrases
-for the teacher's labels were written for this project (`experiments/compact/phrases.tsv`).
+for the teacher's labels were written for this project (`experiments/compact/phrases.tsv`).  {gathered} of the clips are pinned one by
+one (repository, commit, path, licence, where it is stated, checksum) in `experiments/compact/gathered.csv`, the others in
+`sources.csv`.  Training began with the weights of the model before (commit 1a1bb64), which had learnt from 4,850 clips chosen by the
+same rule (its card, and `extra_sources.csv`).
 
 | licence as stated | clips |
 |---|---|
@@ -169,36 +175,31 @@ measured on other sounds and cannot be compared directly, but there is a long wa
 {limits}
 ## Make it again
 
-One command each, two to three hours on one core together; CORPUS, EXTRA and MORE are the folders of the developers' corpus and of the two
-gatherings after it, rebuilt from the pins below.
+CORPUS is the developers' corpus, CLONES a folder of clones of the repositories in `experiments/compact/gathered.csv`, named
+owner+name. About an hour and a half on two cores.
 
 <!-- not run: hours, and sounds that cannot be handed on -->
 ```console
 $ python experiments/compact/ingredients.py --out runs/compact/ingredients
+$ python experiments/compact/gather.py --clones CLONES --out runs/gathered
 $ python experiments/compact/prepare.py --index CORPUS/index.csv --out runs/compact/corpus
-$ python experiments/compact/prepare.py --index EXTRA/index.csv --out runs/compact/extra
-$ python experiments/compact/prepare.py --index MORE/index.csv --out runs/compact/more
-$ python experiments/compact/pack.py runs/compact/corpus runs/compact/extra runs/compact/more --out runs/compact/packed
-$ python experiments/compact/generate.py --packed runs/compact/packed --roots CORPUS EXTRA MORE --out runs/compact/crops --shards 60
+$ python experiments/compact/prepare.py --index runs/gathered/index.csv --out runs/compact/gathered
+$ python experiments/compact/pack.py runs/compact/corpus runs/compact/gathered --out runs/compact/packed
+$ python experiments/compact/generate.py --packed runs/compact/packed --roots CORPUS runs/gathered --out runs/compact/crops --shards 80
+$ git worktree add runs/before 1a1bb64
+$ python experiments/compact/unpack.py --model runs/before/src/wavtext/model/compact \\
+      --ingredients runs/compact/ingredients --out runs/compact/shipped
 $ DATA="--crops runs/compact/crops --packed runs/compact/packed --ingredients runs/compact/ingredients"
-$ python experiments/compact/fit.py $DATA --out runs/compact/head --frozen --steps 2200 --batch 384
-$ python experiments/compact/fit.py $DATA --out runs/compact/fit --start runs/compact/head --steps 560 \\
-      --batch 128 --rate 5e-4 --block-rate 2e-4 --calm-share 0.2 --weights 0.7 1.5 1 1
-$ python experiments/compact/tune_text.py $DATA --fit runs/compact/fit --out runs/compact/tuned --steps 150 --phrases 260
 $ CALM="--batch 128 --calm-share 0.15 --max-scale 15 --dropout 0.3 --decay 0.1 --weights 1 1 1 0.5"
-$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/calm --start runs/compact/tuned --steps 240 --rate 3e-4 --block-rate 1e-4
-$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/more --start runs/compact/calm --steps 700 --rate 4e-4 --block-rate 2e-4
-$ python experiments/compact/tune_text.py $DATA --fit runs/compact/more --out runs/compact/tuned2 --steps 150 --phrases 260
-$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/last11 --start runs/compact/tuned2 --steps 260 --rate 3e-4 --block-rate 1.5e-4 --seed 11
-$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/last12 --start runs/compact/tuned2 --steps 260 --rate 3e-4 --block-rate 1.5e-4 --seed 12
-$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/last13 --start runs/compact/tuned2 --steps 260 --rate 3e-4 --block-rate 1.5e-4 --seed 13
-$ python experiments/compact/assemble.py --fit runs/compact/last11 runs/compact/last12 runs/compact/last13 \\
-      --crops runs/compact/crops --ingredients runs/compact/ingredients --out src/wavtext/model/compact
+$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/bigger --start runs/compact/shipped --steps 1300 --rate 4e-4 \\
+      --block-rate 2e-4 --validate-every 260
+$ python experiments/compact/assemble.py --fit runs/compact/bigger --crops runs/compact/crops \\
+      --ingredients runs/compact/ingredients --centre 0.5 --out src/wavtext/model/compact
 ```
 
-Historically the steps up to `calm` saw the clips of CORPUS and EXTRA only, in 28 shards of crops; all after them saw all three folders.
-The sounds are pinned in `experiments/compact/sources.csv` and `extra_sources.csv` (Debian package versions, repository
-commits), licences that Debian states for a single file in `debian_licences.csv`.  `wavtext train configs/compact.toml --data MANIFEST
+Historically the first 44 of the 80 shards were made of the corpus and 2,749 of the gathered clips, before the others were found.  How the
+model of commit 1a1bb64 was made, from aiSFX's weights on, stands in its own docs/compact.md; everything it needs is pinned in
+`sources.csv`, `extra_sources.csv` and `debian_licences.csv`.  `wavtext train configs/compact.toml --data MANIFEST
 --out RUN` trains the same towers on your own pairs, without a teacher ([training](training.md)).
 
 ## Use it

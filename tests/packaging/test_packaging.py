@@ -23,11 +23,11 @@ ROOT = Path(__file__).parents[2]
 TRAINING_ONLY = {"torch", "transformers", "safetensors", "onnx", "scipy", "librosa"}
 
 
-def build(kind: str, folder: Path) -> Path:
+def build(kind: str, folder: Path, source: Path = ROOT) -> Path:
     """Build through the backend that pyproject.toml names, without a network."""
     code = f"import hatchling.build as b; print(b.build_{kind}({str(folder)!r}))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=source, check=True, capture_output=True, text=True
     )
     return folder / done.stdout.strip().splitlines()[-1]
 
@@ -132,6 +132,18 @@ def test_the_sdist_holds_what_is_needed_to_build_and_to_test(sdist: Path):
         assert name in names
     for name in ("docs/index.md", "mkdocs.yml", "scripts/reference.py", "Makefile"):
         assert name in names
+
+
+def test_the_sdist_builds_the_same_wheel(sdist: Path, wheel: Path, tmp_path: Path):
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    [source] = [path for path in tmp_path.iterdir() if path.is_dir()]
+    again = build("wheel", tmp_path, source)
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+        assert set(one.namelist()) == set(other.namelist())
+        for name in one.namelist():
+            if not name.endswith("RECORD"):
+                assert one.getinfo(name).CRC == other.getinfo(name).CRC, name
 
 
 def test_the_installed_wheel_searches(wheel: Path, tmp_path: Path):
