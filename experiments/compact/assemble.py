@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
     parser.add_argument(
-        "--centre", type=float, default=0.5, help="share of the common part to drop"
+        "--centre", type=float, default=0.3, help="share of the common part to drop"
     )
     for name in ("crops", "ingredients", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)

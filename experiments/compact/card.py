@@ -194,7 +194,7 @@ $ CALM="--batch 128 --calm-share 0.15 --max-scale 15 --dropout 0.3 --decay 0.1 -
 $ python experiments/compact/fit.py $DATA $CALM --out runs/compact/bigger --start runs/compact/shipped --steps 1300 --rate 4e-4 \\
       --block-rate 2e-4 --validate-every 260
 $ python experiments/compact/assemble.py --fit runs/compact/bigger --crops runs/compact/crops \\
-      --ingredients runs/compact/ingredients --centre 0.5 --out src/wavtext/model/compact
+      --ingredients runs/compact/ingredients --centre 0.3 --out src/wavtext/model/compact
 ```
 
 Historically the first 44 of the 80 shards were made of the corpus and 2,749 of the gathered clips, before the others were found.  How the
