@@ -101,7 +101,8 @@ def test_a_full_disk_is_one_line_that_says_how_to_go_on(
 
 # Gets a signal before it decodes its fifth file, as if a user or the system had sent it.
 CUT_SHORT = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 from wavtext.cli.main import main
 from wavtext.corpora import inspection
 
