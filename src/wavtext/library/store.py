@@ -36,6 +36,8 @@ from wavtext.library.rows import (
 )
 from wavtext.library.wordbook import Wordbook
 
+RECORDS_REMEMBERED = 20_000  # by a reader
+
 
 class Store(Notebook, Wordbook, Failures):
     """The tables of one library.
@@ -70,19 +72,25 @@ class Store(Notebook, Wordbook, Failures):
         return None if row is None else (row[0], path_text(row[1]))
 
     def clip_rows(self, clip_ids: Iterable[int] | None = None) -> Iterator[tuple[int, ClipRecord]]:
-        """(clip id, record), all of them in order or those asked for; damaged rows are left out."""
+        """(clip id, record), all of them in order or those asked for; damaged rows are left out.
+
+        A reader remembers those that were asked for until somebody writes.
+        """
         columns = f"id, crc, {CLIP_COLUMNS}"
         if clip_ids is None:
             yield from self._all_clip_rows(columns)
             return
         wanted = list(clip_ids)
-        found: dict[int, Any] = {}
         with self.reading() as connection:
-            for begin in range(0, len(wanted), 500):
-                some = wanted[begin : begin + 500]
+            known = self._remembered(connection, "records")
+            if len(known) > RECORDS_REMEMBERED:
+                known.clear()
+            unknown = [clip_id for clip_id in wanted if clip_id not in known]
+            for begin in range(0, len(unknown), 500):
+                some = unknown[begin : begin + 500]
                 query = f"SELECT {columns} FROM clips WHERE id IN ({_marks(some)})"
-                found.update((row[0], row) for row in connection.execute(query, some))
-        yield from _intact(found[clip_id] for clip_id in wanted if clip_id in found)
+                known.update(_intact(connection.execute(query, some)))
+        yield from ((clip_id, known[clip_id]) for clip_id in wanted if clip_id in known)
 
     def _all_clip_rows(self, columns: str) -> Iterator[tuple[int, ClipRecord]]:
         """A few thousand at a time, so that a million clips do not lie in memory at once."""

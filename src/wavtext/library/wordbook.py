@@ -66,7 +66,7 @@ class Wordbook(Database):
             return np.zeros(0, np.int64)
         query = "SELECT rowid FROM words WHERE words MATCH ?"
         with self.reading() as connection:
-            known = self._remembered(connection)
+            known = self._remembered(connection, "words")
             if word not in known:
                 rows = connection.execute(query, (f'"{word}"',))
                 if len(known) >= WORDS_REMEMBERED:
@@ -74,16 +74,16 @@ class Wordbook(Database):
                 known[word] = np.fromiter((row[0] for row in rows), np.int64)
             return known[word]
 
-    def _remembered(self, connection: sqlite3.Connection) -> dict[str, Int64[np.ndarray, " clips"]]:
+    def _remembered(self, connection: sqlite3.Connection, kind: str) -> dict[Any, Any]:
         """Answers that still hold on this thread's connection; a writer's never do."""
         if self.writable:
             return {}
         version = connection.execute("PRAGMA data_version").fetchone()[0]
-        held: tuple[int, dict[str, np.ndarray]] = getattr(self._local, "words", (-1, {}))
+        held: tuple[int, dict[str, dict[Any, Any]]] = getattr(self._local, "answers", (-1, {}))
         if held[0] != version:
             held = (version, {})
-            self._local.words = held
-        return held[1]
+            self._local.answers = held
+        return held[1].setdefault(kind, {})
 
     def allowed(self, filters: Filters) -> Int64[np.ndarray, " clips"] | None:
         """The clips that filters let pass; None for all."""
