@@ -2,12 +2,12 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from wavtext.library.candidates import Candidate, Catalogue, SearchOptions
 from wavtext.library.exact import Index, Vector
@@ -106,37 +106,37 @@ def grouped(folder: Path, found: Iterator[Found], options: SearchOptions) -> lis
         return list(itertools.islice(found, options.limit))
     chosen: list[Found] = []
     by_content: dict[bytes, Found] = {}
-    by_duration: dict[int, list[Found]] = {}
     look = max(20, LOOK_FOR_COPIES * options.limit)
-    for position, each in enumerate(found):
-        if position >= look and len(chosen) == options.limit:
-            break
-        same = by_content.get(each.record.content) or _copied(by_duration, each)
-        if same is not None:
-            same.duplicates.append(folder / each.record.path)
-        elif len(chosen) < options.limit:
-            chosen.append(each)
-            by_content[each.record.content] = each
-            by_duration.setdefault(_scale(each), []).append(each)
+    while len(chosen) < options.limit and (some := list(itertools.islice(found, look))):
+        every = [*chosen, *some]
+        alike = _sound_alike(every)
+        suspects = alike.any(axis=0).tolist()
+        kept = list(range(len(chosen)))  # the places of those chosen among all
+        for place, each in enumerate(some, len(chosen)):
+            same = by_content.get(each.record.content)
+            if same is None and suspects[place]:
+                same = next((every[k] for k in kept if alike[k, place]), None)
+            if same is not None:
+                same.duplicates.append(folder / each.record.path)
+            elif len(chosen) < options.limit:
+                chosen.append(each)
+                kept.append(place)
+                by_content[each.record.content] = each
     return chosen
 
 
-def _copied(by_duration: dict[int, list[Found]], each: Found) -> Found | None:
-    """The clip among those chosen that sounds the same as this one and lasts as long."""
-    duration, scale = each.record.duration, _scale(each)
-    for kept in itertools.chain.from_iterable(
-        by_duration.get(near, ()) for near in (scale - 1, scale, scale + 1)
-    ):
-        other = kept.record.duration
-        near = abs(other - duration) <= SAME_DURATION * max(other, duration)
-        if near and float(kept.heard.mean @ each.heard.mean) >= SAME_COSINE:
-            return kept
-    return None
-
-
-def _scale(found: Found) -> int:
-    """The clip's duration in steps wider than SAME_DURATION: what may be alike is a step away."""
-    return round(math.log(max(found.record.duration, 1e-3)) / (1.5 * SAME_DURATION))
+def _sound_alike(found: Sequence[Found]) -> Bool[np.ndarray, "clips clips"]:
+    """Which clips sound the same and last as long: about the same embedding, about the duration."""
+    durations = np.array([each.record.duration for each in found])
+    apart = np.abs(np.subtract.outer(durations, durations))
+    near = np.less_equal(apart, SAME_DURATION * np.maximum.outer(durations, durations))
+    vectors = [each.heard.vectors for each in found]
+    firsts = np.cumsum([0, *map(len, vectors[:-1])])
+    means = np.add.reduceat(np.concatenate(vectors), firsts, axis=0)
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    alike = near & (means @ means.T >= SAME_COSINE)
+    np.fill_diagonal(alike, val=False)
+    return alike
 
 
 def diversified(heard: list[Heard], options: SearchOptions) -> list[Heard]:
