@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
 from wavtext.library.candidates import Candidate, Catalogue, SearchOptions
 from wavtext.library.exact import Index, Vector
@@ -125,8 +125,8 @@ def grouped(folder: Path, found: Iterator[Found], options: SearchOptions) -> lis
     return chosen
 
 
-def _sound_alike(found: Sequence[Found]) -> Bool[np.ndarray, "clips clips"]:
-    """Which clips sound the same and last as long: about the same embedding, about the duration."""
+def _sound_alike(found: Sequence[Found]) -> np.ndarray:
+    """(clips, clips): which sound the same and last as long, about."""
     durations = np.array([each.record.duration for each in found])
     apart = np.abs(np.subtract.outer(durations, durations))
     near = np.less_equal(apart, SAME_DURATION * np.maximum.outer(durations, durations))
