@@ -110,11 +110,11 @@ def grouped(folder: Path, found: Iterator[Found], options: SearchOptions) -> lis
     while len(chosen) < options.limit and (some := list(itertools.islice(found, look))):
         every = [*chosen, *some]
         alike = _sound_alike(every)
-        suspects = alike.any(axis=0).tolist()
+        suspects = np.flatnonzero(alike.any(axis=0)).tolist()
         kept = list(range(len(chosen)))  # the places of those chosen among all
         for place, each in enumerate(some, len(chosen)):
             same = by_content.get(each.record.content)
-            if same is None and suspects[place]:
+            if same is None and place in suspects:
                 same = next((every[k] for k in kept if alike[k, place]), None)
             if same is not None:
                 same.duplicates.append(folder / each.record.path)
