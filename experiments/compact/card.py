@@ -1,7 +1,7 @@
 """The measurements -> the model's card and docs/compact.md.
 
-python experiments/compact/card.py --report docs/compact.json --bench benchmarks/results/compact.json \\
-    --also benchmarks/results/compact-xeon.json
+python experiments/compact/card.py --report docs/compact.json --bench
+        benchmarks/results/compact.json --also benchmarks/results/compact-xeon.json
 """
 
 import argparse
