@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -240,3 +241,22 @@ def flat(value: object, prefix: str = "") -> dict[str, object]:
     else:
         return {} if value is None else {prefix: value}
     return {name: leaf for key, inner in pairs for name, leaf in flat(inner, key).items()}
+
+
+def test_loading_processes_give_the_same_losses(
+    eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: MakeConfig
+):
+    config = tiny_config(batch_size=32)
+    plain = train(config, eight_sounds, tmp_path / "plain", cache=log_mels)
+    loaded = train(replace(config, workers=2), eight_sounds, tmp_path / "loaded", cache=log_mels)
+    assert losses_of(loaded.run) == losses_of(plain.run)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_tower_gives_the_same_losses(
+    eight_sounds: Path, log_mels: Path, tmp_path: Path, tiny_config: MakeConfig
+):
+    config = tiny_config(batch_size=32)
+    plain = train(config, eight_sounds, tmp_path / "plain", cache=log_mels)
+    compiled = train(replace(config, compile=True), eight_sounds, tmp_path / "fast", cache=log_mels)
+    np.testing.assert_allclose(losses_of(compiled.run), losses_of(plain.run), rtol=1e-3)
