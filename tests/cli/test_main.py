@@ -80,3 +80,9 @@ def test_python_m_wavtext_is_the_same_command():
         env=os.environ,
     )
     assert done.stdout.startswith("wavtext, version ")
+
+
+def test_a_name_cannot_move_the_terminal_s_cursor():
+    from wavtext.cli.search import shown
+
+    assert shown(Path("/sounds/a\x1b[2J\nb é.wav"), "/sounds") == r"a\x1b[2J\nb é.wav"

@@ -100,3 +100,15 @@ def test_parts_in_a_bucket_are_imported_and_found_sounds_fetched(
         assert copy.read_bytes() == (sounds / name).read_bytes()
         write_results([result], tmp_path / "found.m3u8")
         assert (tmp_path / "found.m3u8").read_text().splitlines()[-1] == result.uri
+
+
+def test_a_root_that_is_a_link_to_the_folder_is_the_folder(
+    sounds: Path, parts: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(sounds, target_is_directory=True)
+    with SoundLibrary.open(sounds, model=StubModel()) as library:
+        report = library.import_embeddings(parts, root=link)
+        assert report.added == 9
+        assert [each.path.name for each in report.failures] == ["broken.wav"]
+        assert library.index().unchanged == 9

@@ -9,6 +9,7 @@ import pytest
 from sound_factory import Write
 from stub_model import StubModel
 
+from wavtext.errors import LibraryError
 from wavtext.library import quantised, reader, upkeep
 from wavtext.library.codes import build_codes, codes_folder, open_codes
 from wavtext.library.filters import Filters
@@ -208,3 +209,17 @@ def test_missing_codes_are_made_in_the_background(store: Store) -> None:
         time.sleep(0.02)
     assert found(library, 1)[:5] == right[:5]
     assert isinstance(library._reader.index(), quantised.QuantisedIndex)
+
+
+def test_a_disk_that_fills_while_codes_are_made_is_said_in_one_line(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    model = store.active_model()
+    assert model is not None
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(LibraryError, match=r"No space left on device\. The library is whole"):
+        build_codes(store, model)
+    assert not [path for path in codes_folder(store.path).iterdir() if path.is_dir()]
