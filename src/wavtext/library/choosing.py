@@ -31,14 +31,6 @@ class Heard:
     spans: Float32[np.ndarray, "windows 2"]
     vectors: Float32[np.ndarray, "windows dim"]
     relevance: float | None = None
-    _mean: Vector | None = None
-
-    @property
-    def mean(self) -> Vector:
-        """The clip's embedding, made when it is first asked for."""
-        if self._mean is None:
-            self._mean = clip_vector(self.vectors)
-        return self._mean
 
 
 @dataclass(slots=True, eq=False)
@@ -148,7 +140,7 @@ def diversified(heard: list[Heard], options: SearchOptions) -> list[Heard]:
         return []
     ranks = np.array([each.candidate.rank for each in heard], np.float32)
     fits = (ranks - ranks.min()) / max(float(np.ptp(ranks)), 1e-9)
-    means = np.stack([each.mean for each in heard])
+    means = np.stack([clip_vector(each.vectors) for each in heard])
     nearest = np.zeros(len(heard), np.float32)
     left = np.ones(len(heard), bool)
     order: list[Heard] = []

@@ -227,8 +227,7 @@ class Part:
         """
         try:
             for path, rows in itertools.groupby(self._rows(), key=lambda row: row["path"]):
-                clip = _clip(path, list(rows))
-                yield clip
+                yield _clip(path, list(rows))
         except (OSError, ValueError, TypeError) as error:  # pyarrow's are among them
             raise LibraryError(f"{self.name}: cannot be read to its end: {error}.") from error
 
