@@ -1,4 +1,4 @@
-"""Trained fit.pt files, averaged -> the model folder inside the package.
+"""Trained weights, averaged -> the model folder inside the package.
 
     python experiments/compact/assemble.py --fit runs/compact/tuned --crops runs/compact/crops \
         --ingredients runs/compact/ingredients --out src/wavtext/model/compact
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from split import split_of
-from text_bank import load_minilm, plain_features
+from text_bank import load_minilm, make_model, plain_features
 from torch import nn
 
 import wavtext
@@ -25,14 +25,16 @@ from wavtext.audio.windows import WindowConfig
 from wavtext.library.relevance import background_captions
 from wavtext.model import runtime
 from wavtext.model.folder import AudioGraphConfig, ModelConfig, TextGraphConfig
-from wavtext.training.compact import FRONT_END, CompactAudioEncoder, CompactClap, SentenceEncoder
+from wavtext.training.checkpoint import read_tensors
+from wavtext.training.clap import Clap
+from wavtext.training.compact import FRONT_END
 from wavtext.training.export import write_model_folder
 
 
 class AudioGraph(nn.Module):
     """log_mel (1, frames, 72) -> (1, dim)."""
 
-    def __init__(self, model: CompactClap) -> None:
+    def __init__(self, model: Clap) -> None:
         super().__init__()
         self.model = model
 
@@ -47,21 +49,20 @@ class TextGraph(nn.Module):
     every query a little (docs/log.md, 2026-11-29).
     """
 
-    def __init__(self, model: CompactClap, common: torch.Tensor) -> None:
+    def __init__(self, model: Clap, common: torch.Tensor) -> None:
         super().__init__()
         self.model = model
         self.register_buffer("common", common)
 
     def forward(self, input_ids):
-        states = self.model.text.bert(input_ids=input_ids).last_hidden_state
-        return self.model.text_projection(states.mean(1)) - self.common
+        return self.model.embed_text(input_ids) - self.common
 
 
-def common_part(model: CompactClap, bert: nn.Module, tokenizer) -> torch.Tensor:
+def common_part(model: Clap, bert: nn.Module, tokenizer) -> torch.Tensor:
     """The mean embedding of the captions that relevance is calibrated against: (1, dim)."""
     with torch.no_grad():
         features = plain_features(bert, tokenizer, list(background_captions()))
-        return model.text_projection(features).mean(0, keepdim=True)
+        return F.normalize(model.text_projection(features), dim=-1).mean(0, keepdim=True)
 
 
 def average(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -72,9 +73,16 @@ def average(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     }
 
 
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    """What fit.py or `wavtext train` left in a run's folder."""
+    file = run / "fit.pt" if (run / "fit.pt").exists() else run / "best.pt"
+    return read_tensors(file)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
+    parser.add_argument("--began-as", required=True, help="what the first of the runs began with")
     parser.add_argument(
         "--centre", type=float, default=0.3, help="share of the common part to drop"
     )
@@ -82,9 +90,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     tokenizer, bert = load_minilm(arguments.ingredients)
-    state = average([torch.load(run / "fit.pt", weights_only=True) for run in arguments.fit])
-    audio = CompactAudioEncoder(attention=any(".attention.qkv" in name for name in state))
-    model = CompactClap(audio, SentenceEncoder(bert))
+    state = average([weights_of(run) for run in arguments.fit])
+    model = make_model(bert, attention=any(".attention.qkv" in name for name in state))
     model.load_state_dict(state)
     model.eval()
     common = arguments.centre * common_part(model, bert, tokenizer)
@@ -104,7 +111,7 @@ def main() -> None:
         text=TextGraphConfig(),
         provenance={
             "script": "experiments/compact",
-            "began_as": "the folder of commit 1a1bb64 (112e735a5a9a2748)",
+            "began_as": arguments.began_as,
             "commit": commit,
             "clips": len(clips),
             "sources": len({clip["source"] for clip in clips}),
@@ -131,7 +138,7 @@ def main() -> None:
 
 
 @torch.no_grad()
-def agreement(folder: Path, model: CompactClap, common, bert, tokenizer) -> dict[str, float]:
+def agreement(folder: Path, model: Clap, common, bert, tokenizer) -> dict[str, float]:
     """The least cosine of each graph's embeddings to the module's; 16 and 8 bits cost a little."""
     rng = np.random.default_rng(0)
     shape = np.linspace(-20, -60, 72) + 10 * rng.standard_normal((24, 1, 72))
@@ -144,7 +151,8 @@ def agreement(folder: Path, model: CompactClap, common, bert, tokenizer) -> dict
         heard /= np.linalg.norm(heard, axis=1, keepdims=True)
         found[f"audio, {graph.precision}"] = float((heard * expected).sum(1).min())
     captions = list(background_captions())
-    said = F.normalize(model.text_projection(plain_features(bert, tokenizer, captions)) - common)
+    said = F.normalize(model.text_projection(plain_features(bert, tokenizer, captions)), dim=-1)
+    said = F.normalize(said - common, dim=-1)
     read = wavtext.load_model(folder).embed_text(captions)
     return found | {"text, 8 bits": float((read * said.numpy()).sum(1).min())}
 

@@ -35,11 +35,18 @@ import torch
 import torch.nn.functional as F
 from augment import spoil
 from split import split_of
-from text_bank import PHRASES, captions_of, load_minilm, load_phrases, plain_features
+from text_bank import (
+    PHRASES,
+    captions_of,
+    load_minilm,
+    load_phrases,
+    make_model,
+    plain_features,
+)
 from torch import nn
 from validate import scores_of
 
-from wavtext.training.compact import CompactAudioEncoder, CompactClap, SentenceEncoder
+from wavtext.training.compact import CompactAudioEncoder
 
 TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
 
@@ -139,10 +146,10 @@ def main() -> None:
     rng = np.random.default_rng(arguments.seed)
 
     tokenizer, bert = load_minilm(arguments.ingredients)
-    audio = CompactAudioEncoder(attention=not arguments.no_attention)
+    model = make_model(bert, dim=arguments.dim, attention=not arguments.no_attention)
+    audio = model.audio
     aisfx = torch.load(arguments.ingredients / "aisfx.pt", weights_only=True)
     audio.load_aisfx({k: v.float() for k, v in aisfx.items()})
-    model = CompactClap(audio, SentenceEncoder(bert), dim=arguments.dim)
     for name, parameter in model.named_parameters():
         still = ("audio.conv_block1", "audio.conv_block2", "audio.conv_block3", "text.")
         if name.startswith(
@@ -254,11 +261,13 @@ def main() -> None:
         @torch.no_grad()
         def embed_mel(mel):
             with torch.autocast("cpu", torch.bfloat16):
-                return model.audio_projection(rest(stem(mel))).float()
+                return F.normalize(model.audio_projection(rest(stem(mel))).float(), dim=-1)
 
         @torch.no_grad()
         def embed_texts(texts):
-            return model.text_projection(plain_features(bert, tokenizer, texts))
+            return F.normalize(
+                model.text_projection(plain_features(bert, tokenizer, texts)), dim=-1
+            )
 
         line = {"step": step} | scores_of(embed_mel, embed_texts, held, held_mel)
         log.write(json.dumps(line) + "\n"), log.flush()
@@ -296,11 +305,11 @@ def main() -> None:
             model.train()
             audio.conv_block4.eval()  # its batch norms keep their statistics
             representation = rest(features)
-            embedding = model.audio_projection(representation).float()
+            embedding = F.normalize(model.audio_projection(representation).float(), dim=-1)
             guess = heads(representation).float()[:size]
         heard, same = embedding[:size], embedding[size:]
         pick = [int(rng.integers(begins[i], begins[i + 1])) for i in range(521)]
-        named = model.text_projection(phrase_features[pick])
+        named = F.normalize(model.text_projection(phrase_features[pick]), dim=-1)
 
         # captions: columns are the distinct texts of all sounds that can be heard
         weights = {}
@@ -314,7 +323,8 @@ def main() -> None:
         for j, column in enumerate(columns):
             for i, w in weights[column].items():
                 target[i, j] = w
-        asked = model.text_projection(torch.stack([random.choice(written)[c] for c in columns]))
+        asked = torch.stack([random.choice(written)[c] for c in columns])
+        asked = F.normalize(model.text_projection(asked), dim=-1)
         alike = plain[columns] @ plain[columns].T  # (texts, texts)
         near = ((target > 0).float() @ (alike > 0.8).float() > 0) & (target == 0)
         scale = model.logit_scale.exp().clamp(max=arguments.max_scale)

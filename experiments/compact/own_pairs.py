@@ -1,42 +1,45 @@
-"""The corpus as a manifest for `wavtext train configs/compact.toml`, and what chance would score.
+"""The packed clips as a manifest for `wavtext train`, and what chance would score.
 
-    python experiments/compact/own_pairs.py --corpus ../shared/corpus --out runs/own-pairs.jsonl
+    python experiments/compact/own_pairs.py --packed runs/compact/packed --roots ../shared/corpus \
+        runs/gathered --out runs/own-pairs.jsonl
     wavtext train configs/compact.toml --data runs/own-pairs.jsonl --out runs/own-compact
 
-Clips of clear licences with their titles, split by group as the shipped model's (split.py): what
-trains it trains here, its validation groups validate, its test clips are left out.
+Each clip with the texts that may stand for it; what trains the shipped model (pack.py) trains here,
+its validation clips validate, its test clips are left out.
 """
 
 import argparse
-import csv
+import json
 import math
 from collections import Counter
 from pathlib import Path
 
-from licences import is_clear
-from split import split_of
+from text_bank import captions_of
 
 from wavtext.corpora.manifest import Clip, write_manifest
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--packed", type=Path, required=True)
+    parser.add_argument("--roots", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     clips: list[Clip] = []
-    with (arguments.corpus / "index.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            split = split_of(row)
-            if split in ("train", "validation") and is_clear(row["license"]):
-                path = (arguments.corpus / row["file"]).resolve()
-                title, group = row["title"].lower(), row["group"]
-                clips.append(
-                    Clip(
-                        row["file"], path, (title,), split=split, group=group,
-                        license=row["license"],
-                    )
-                )  # fmt: skip
+    for row in json.loads((arguments.packed / "clips.json").read_text(encoding="utf-8")):
+        if row["split"] not in ("train", "validation"):
+            continue
+        path = next(
+            root / row["file"] for root in arguments.roots if (root / row["file"]).is_file()
+        )
+        held_out = row["split"] == "validation"  # looked for by its title alone
+        texts = [row["title"].strip()] if held_out else dict.fromkeys(captions_of(row))
+        clips.append(
+            Clip(
+                row["file"], path.resolve(), tuple(text.lower() for text in texts),
+                split=row["split"], group=row["group"], license=row["license"],
+            )
+        )  # fmt: skip
     write_manifest(arguments.out, clips)
     held_out = [clip.captions[0] for clip in clips if clip.split == "validation"]
     pool, bear = len(held_out), Counter(held_out)

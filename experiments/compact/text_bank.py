@@ -1,11 +1,16 @@
 """The language side's ingredients: MiniLM as it comes, the bank of phrases, the captions of
-clips.
+clips; and the model that MiniLM becomes a tower of.
 """
 
 import json
 from pathlib import Path
 
 import torch
+
+from wavtext.training.clap import Clap
+from wavtext.training.compact import CompactAudioEncoder
+from wavtext.training.projection import NormedProjection
+from wavtext.training.text import TextEncoder
 
 PHRASES = Path(__file__).with_name("phrases.tsv")
 
@@ -23,6 +28,12 @@ def load_minilm(folder: Path):
     weights = torch.load(folder / "minilm.pt", weights_only=True)
     bert.load_state_dict({k: v.float() for k, v in weights.items()})
     return tokenizer, bert.eval()
+
+
+def make_model(bert, *, dim: int = 384, attention: bool = True) -> Clap:
+    """The compact model around MiniLM, its audio tower untrained."""
+    audio, text = CompactAudioEncoder(attention=attention), TextEncoder(bert, "mean")
+    return Clap(audio, text, NormedProjection(audio.dim, dim), NormedProjection(text.dim, dim))
 
 
 def load_phrases(path: Path) -> list[list[str]]:

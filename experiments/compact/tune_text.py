@@ -23,10 +23,15 @@ import torch
 import torch.nn.functional as F
 from augment import spoil
 from fit import TEMPLATES, Stem, load_shards
-from text_bank import PHRASES, captions_of, load_minilm, load_phrases, plain_features
+from text_bank import (
+    PHRASES,
+    captions_of,
+    load_minilm,
+    load_phrases,
+    make_model,
+    plain_features,
+)
 from validate import embed, scores_of
-
-from wavtext.training.compact import CompactAudioEncoder, CompactClap, SentenceEncoder
 
 
 def main() -> None:
@@ -47,19 +52,17 @@ def main() -> None:
     random.seed(arguments.seed), torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
     tokenizer, bert = load_minilm(arguments.ingredients)
-    attention = any(
-        "attention" in name for name in torch.load(arguments.fit / "fit.pt", weights_only=True)
-    )
-    audio = CompactAudioEncoder(attention=attention)
-    model = CompactClap(audio, SentenceEncoder(bert))
-    model.load_state_dict(torch.load(arguments.fit / "fit.pt", weights_only=True))
+    state = torch.load(arguments.fit / "fit.pt", weights_only=True)
+    model = make_model(bert, attention=any("audio.attention" in name for name in state))
+    audio = model.audio
+    model.load_state_dict(state)
     model.eval()
     stem = Stem(audio, whole=True)
 
     @torch.no_grad()
     def embed_mel(mel):
         with torch.autocast("cpu", torch.bfloat16):
-            return model.audio_projection(audio.pool(stem(mel))).float()
+            return F.normalize(model.audio_projection(audio.pool(stem(mel))).float(), dim=-1)
 
     clips = json.loads((arguments.crops / "clips.json").read_text())
     texts_of = [captions_of(clip) for clip in clips]
@@ -84,7 +87,7 @@ def main() -> None:
 
     @torch.no_grad()
     def embed_texts(texts):
-        return model.text_projection(plain_features(bert, tokenizer, texts))
+        return F.normalize(model.text_projection(plain_features(bert, tokenizer, texts)), dim=-1)
 
     def validate(step):
         bert.eval()

@@ -15,10 +15,9 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from text_bank import load_minilm
+from text_bank import load_minilm, make_model
 
 import wavtext
-from wavtext.training.compact import CompactAudioEncoder, CompactClap, SentenceEncoder
 
 EPSILON = 1e-5  # of torch's batch norms
 
@@ -43,7 +42,9 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
             if bias.endswith(".bias"):
                 values[f"{bias.removesuffix('bias')}weight"] = values[node.input[1]].T
     return {
-        name.removeprefix("model."): np.asarray(value, np.float32)
+        name.removeprefix("model.").replace("text.bert.", "text.model."): np.asarray(
+            value, np.float32
+        )
         for name, value in values.items()
         if name.startswith("model.") and not name.endswith((".f16", ".int8", ".scale"))
     }
@@ -73,7 +74,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     tokenizer, bert = load_minilm(arguments.ingredients)
-    model = CompactClap(CompactAudioEncoder(), SentenceEncoder(bert)).eval()
+    model = make_model(bert).eval()
     weights = unfold(read_weights(arguments.model / "audio.onnx"))
     weights |= read_weights(arguments.model / "text.onnx")
     state = model.state_dict()

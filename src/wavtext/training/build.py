@@ -48,14 +48,12 @@ def build(
     torch.manual_seed(config.seed)
     audio = build_audio(config.audio, n_mels=config.front_end.n_mels)
     text, caption_tokenizer = build_text(config.text, captions, tokenizer)
-    dims: Any = (audio.dim, text.dim)
-    model = Clap(
-        audio,
-        text,
-        make_projection(config.projection.kind, dims[0], config.projection.dim),
-        make_projection(config.projection.kind, dims[1], config.projection.dim),
-        temperature=config.loss.temperature,
-    )
+    widths: Any = (audio.dim, text.dim)
+    into = config.projection
+    projections = [
+        make_projection(into.kind, width, into.dim, dropout=into.dropout) for width in widths
+    ]
+    model = Clap(audio, text, *projections, temperature=config.loss.temperature)
     for tower, frozen in ((audio, config.audio.frozen), (text, config.text.frozen)):
         if frozen:
             tower.requires_grad_(False)
@@ -97,8 +95,8 @@ def build_audio(config: AudioConfig, *, n_mels: int) -> nn.Module:
         encoder = CompactAudioEncoder()
         if config.compact_weights:
             encoder.load_aisfx(read_tensors(config.compact_weights))
-            for block in encoder.blocks[: config.compact_frozen_blocks]:
-                block.requires_grad_(False)
+        for block in encoder.blocks[: config.compact_frozen_blocks]:
+            block.requires_grad_(False)
         return encoder
 
     if config.encoder == "compact":

@@ -1,17 +1,16 @@
-"""The compact model's towers, in torch.  log-mel or token ids -> representation.
+"""The compact model's audio tower, in torch.  log-mel -> representation.
 
-Audio: the convolutional network of aiSFX (Ma and Lerch, ISMIR 2022; CC BY 4.0), changed for speed
-and calm, and one small transformer layer over its time steps, so that the paper's complement of
-convolution and attention (Deshmukh et al. 2022, eq. 5) holds at this size too.  Text: a
-BERT-shaped sentence encoder (MiniLM), mean-pooled.
+The convolutional network of aiSFX (Ma and Lerch, ISMIR 2022; CC BY 4.0), changed for speed and
+calm, and one small transformer layer over its time steps, so that the paper's complement of
+convolution and attention (Deshmukh et al. 2022, eq. 5) holds at this size too.  Its text tower is
+a `TextEncoder` (MiniLM, mean-pooled), its projections are `NormedProjection`s.
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from wavtext.audio.log_mel import LogMelConfig
@@ -154,67 +153,3 @@ def level(log_mel: Tensor) -> Tensor:
     """
     peak = log_mel.amax(dim=(1, 2), keepdim=True)
     return PEAK_LEVEL + torch.clamp(log_mel - peak, min=-DYNAMIC_RANGE, max=0.0) / DECIBELS_PER_UNIT
-
-
-class Projection(nn.Module):
-    """Representation -> embedding of length 1: W x + MLP(x), the MLP beginning at zero."""
-
-    def __init__(
-        self, in_dim: int, out_dim: int, hidden: int = 512, *, dropout: float = 0.1
-    ) -> None:
-        super().__init__()
-        self.linear = nn.Linear(in_dim, out_dim, bias=False)
-        self.fc1, self.fc2 = nn.Linear(in_dim, hidden), nn.Linear(hidden, out_dim)
-        self.norm = nn.LayerNorm(in_dim)
-        self.dropout = nn.Dropout(dropout)
-        nn.init.zeros_(self.fc2.weight)
-        nn.init.zeros_(self.fc2.bias)
-        if in_dim == out_dim:
-            nn.init.eye_(self.linear.weight)
-
-    def forward(self, x: Float[Tensor, "batch in_dim"]) -> Float[Tensor, "batch out_dim"]:
-        """Project and normalise."""
-        x = self.norm(x)
-        return F.normalize(self.linear(x) + self.fc2(self.dropout(F.gelu(self.fc1(x)))), dim=-1)
-
-
-class SentenceEncoder(nn.Module):
-    """A BERT encoder, mean-pooled.  Token ids and mask (batch, tokens) -> (batch, dim).
-
-    Args:
-        bert: A transformers BertModel without its pooler.
-    """
-
-    def __init__(self, bert: nn.Module) -> None:
-        super().__init__()
-        self.bert = bert
-        self.dim = int(cast(Any, bert).config.hidden_size)
-
-    def forward(
-        self, input_ids: Int[Tensor, "batch tokens"], attention_mask: Int[Tensor, "batch tokens"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Mean of the last hidden states of the tokens that are there."""
-        states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(states.dtype)
-        return (states * mask).sum(1) / mask.sum(1)
-
-
-class CompactClap(nn.Module):
-    """Both towers and their projections: one space of `dim` dimensions for sounds and sentences."""
-
-    def __init__(
-        self, audio: CompactAudioEncoder, text: SentenceEncoder, *, dim: int = 384
-    ) -> None:
-        super().__init__()
-        self.audio, self.text = audio, text
-        self.audio_projection = Projection(audio.dim, dim)
-        self.text_projection = Projection(text.dim, dim)
-        self.logit_scale = nn.Parameter(torch.tensor(1.0 / 0.07).log())
-
-    def embed_audio(self, log_mel: Tensor) -> Tensor:
-        """(batch, frames, mels) in dB -> (batch, dim) of length 1."""
-        return self.audio_projection(self.audio(log_mel))
-
-    def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(batch, tokens) -> (batch, dim) of length 1."""
-        return self.text_projection(self.text(input_ids, attention_mask))

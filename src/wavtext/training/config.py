@@ -38,7 +38,7 @@ class AudioConfig:
     cnn14_weights: Path | None = None  # a PANNs checkpoint; its widths replace the ones above
     htsat_weights: Path | None = None  # an HTSAT checkpoint, the same
     compact_weights: Path | None = None  # aiSFX's, from experiments/compact/ingredients.py
-    compact_frozen_blocks: int = 3  # of aiSFX's four, where its weights are given
+    compact_frozen_blocks: int = 0  # of the compact encoder's four, the first so many
     frozen: bool = False  # train the projection alone
 
     def __post_init__(self) -> None:
@@ -80,8 +80,11 @@ class TextConfig:
 class ProjectionConfig:
     """Into the common space; the paper's text says linear, its released code does "residual"."""
 
-    kind: ProjectionKind = "residual"  # two layers and a sum, or one linear layer
+    kind: ProjectionKind = (
+        "residual"  # two layers and a sum; "linear": one; "normed": the compact model's
+    )
     dim: int = 1024  # of the common space
+    dropout: float | None = None  # None: 0.5 in "residual", 0.1 in "normed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +141,9 @@ class TrainConfig:
     """A whole run."""
 
     seed: int = 0  # of weights, order, crops and masks
+    start: Path | None = (
+        None  # weights to begin with: a run, a model folder or a checkpoint of the same widths
+    )
     epochs: int = 45  # passes over the training pairs
     batch_size: int = 128  # pairs, over all processes together
     chunk_size: int | None = None  # pairs embedded at once: gradient caching; None: all

@@ -18,7 +18,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.distributed as dist
-from tokenizers import Tokenizer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -33,7 +32,9 @@ from wavtext.training.memory import freeze_batch_norm
 from wavtext.training.optimizer import learning_rate_factor, make_optimizer, set_learning_rate
 from wavtext.training.prepare import load_pairs, read_splits, start_process
 from wavtext.training.run import RunFolder, load_checkpoint, save_atomically
+from wavtext.training.start import build_new
 from wavtext.training.step import Paired, compute_gradients
+from wavtext.training.text import load_tokenizer
 from wavtext.training.validate import validate
 
 SELECTION = ("text_to_audio mAP@10", "audio_to_text mAP@10")  # the second settles ties of the first
@@ -99,10 +100,11 @@ def train(
     # what can fail in seconds does so here, not after an hour of decoding
     splits = read_splits(config, manifest)
     tokenizer_file = folder.path / "tokenizer.json"
-    learnt = (
-        Tokenizer.from_file(str(tokenizer_file)) if resume and tokenizer_file.exists() else None
-    )
-    built = build(config, splits.captions, tokenizer=learnt)
+    goes_on = resume and folder.last.exists()
+    if goes_on:
+        built = build(config, splits.captions, tokenizer=load_tokenizer(tokenizer_file))
+    else:
+        built = build_new(config, splits.captions)
     steps_in_an_epoch(config, len(splits.captions), len(splits.training))
 
     # data: each clip's log-mel, once
@@ -121,7 +123,7 @@ def train(
     towers = cast(TwoTowers, model)
     optimizer = make_optimizer(model, config.optimizer)
     start_epoch, start_step, best, stale = 0, 0, dict[str, float](), 0
-    if resume and folder.last.exists():
+    if goes_on:
         state = load_checkpoint(folder.last)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

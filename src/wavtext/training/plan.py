@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from wavtext.errors import TrainingError
-from wavtext.training.build import build
 from wavtext.training.config import TrainConfig
 from wavtext.training.data import Batch, steps_in_an_epoch
 from wavtext.training.memory import freeze_batch_norm
 from wavtext.training.prepare import read_splits, start_process
+from wavtext.training.start import build_new
 from wavtext.training.step import Paired, world_size
 
 GIGABYTE = 1e9
@@ -58,7 +58,7 @@ def plan(config: TrainConfig, manifest: Path | str, *, device: str | None = None
     _, _, chosen = start_process(config, device)
     splits = read_splits(config, manifest)
     free = _available(chosen)  # before there are weights, which are counted below
-    built = build(config, splits.captions)
+    built = build_new(config, splits.captions)
     steps = steps_in_an_epoch(config, len(splits.captions), len(splits.training))
     at_once = min(config.chunk_size or config.batch_size, config.batch_size // world_size())
     parameters = list(built.model.parameters())

@@ -2,7 +2,8 @@
 
 Equation 2 of Deshmukh et al. 2022 says "independent linear projection layers"; the code its
 authors released projects with a residual MLP (msclap 1.3, models/clap.py), and LAION's CLAP with
-a plain one.  All three are here, with the parameter names of their origin.
+a plain one.  All three are here, with the parameter names of their origin, and the one of wavtext's
+compact model.
 """
 
 from typing import Literal
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-ProjectionKind = Literal["residual", "linear"]
+ProjectionKind = Literal["residual", "linear", "normed"]
 
 
 class LinearProjection(nn.Module):
@@ -56,8 +57,37 @@ class MlpProjection(nn.Module):
         return self.linear2(self.activation(self.linear1(x)))
 
 
-def make_projection(kind: ProjectionKind, in_dim: int, out_dim: int) -> nn.Module:
-    """The projection that a run's settings name."""
+class NormedProjection(nn.Module):
+    """W x + MLP(x) of the normed representation, the MLP beginning at zero: the compact model's.
+
+    Where both widths agree W begins as the identity, so that an encoder whose space is good begins
+    with that space.
+    """
+
+    def __init__(
+        self, in_dim: int, out_dim: int, *, hidden: int = 512, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_dim, out_dim, bias=False)
+        self.fc1, self.fc2 = nn.Linear(in_dim, hidden), nn.Linear(hidden, out_dim)
+        self.norm = nn.LayerNorm(in_dim)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.fc2.weight)
+        nn.init.zeros_(self.fc2.bias)
+        if in_dim == out_dim:
+            nn.init.eye_(self.linear.weight)
+
+    def forward(self, x: Float[Tensor, "batch in_dim"]) -> Float[Tensor, "batch out_dim"]:
+        """Project."""
+        x = self.norm(x)
+        return self.linear(x) + self.fc2(self.dropout(F.gelu(self.fc1(x))))
+
+
+def make_projection(
+    kind: ProjectionKind, in_dim: int, out_dim: int, *, dropout: float | None = None
+) -> nn.Module:
+    """The projection that a run's settings name; None: the kind's own dropout."""
     if kind == "linear":
         return LinearProjection(in_dim, out_dim)
-    return ResidualProjection(in_dim, out_dim)
+    chosen = ResidualProjection if kind == "residual" else NormedProjection
+    return chosen(in_dim, out_dim) if dropout is None else chosen(in_dim, out_dim, dropout=dropout)
