@@ -21,6 +21,7 @@ fixed before any result was seen, and are the same for every condition.
 
 import argparse
 import csv
+import json
 import math
 import os
 import re
@@ -46,10 +47,12 @@ from paper_claims_parts import (
     measure,
     score_table,
     trained,
+    values_of,
 )
 
 from wavtext.corpora.manifest import read_manifest
 from wavtext.evaluation.paper_tables import CLAIMS, POOLS, PRINTED
+from wavtext.training.run import environment
 
 HERE = Path(__file__).parent
 SEEDS_A, STEPS_A, BATCH_A, RATE_A = 3, 600, 256, 1e-3
@@ -91,12 +94,14 @@ def main() -> None:
     corpus = Corpus(arguments)
     for claim in arguments.claims:
         if claim == "a":
-            text = claim_a(corpus)
+            text, values = claim_a(corpus)
         elif claim == "b":
-            text = claim_b(corpus, arguments.steps, arguments.seeds)
+            text, values = claim_b(corpus, arguments.steps, arguments.seeds)
         else:
-            text = claim_c(corpus, arguments.described, arguments.wavtext5k)
+            text, values = claim_c(corpus, arguments.described, arguments.wavtext5k)
         (arguments.out / f"claim_{claim}.md").write_text(text + "\n")
+        facts = {"command": sys.argv[1:], **environment(), **values}
+        (arguments.out / f"claim_{claim}.json").write_text(json.dumps(facts, indent=1) + "\n")
         print(text, flush=True)
 
 
@@ -117,7 +122,7 @@ def run_script(name: str, options: list) -> None:
 # --- a. more data ---
 
 
-def claim_a(corpus: Corpus) -> str:
+def claim_a(corpus: Corpus) -> tuple[str, dict]:
     naming, isolation = quality(corpus)
     base = np.array([zlib.crc32(source.encode()) % 2 == 0 for source in corpus.sources])
     better = better_sources(corpus, ~base, naming, isolation)
@@ -155,11 +160,13 @@ def claim_a(corpus: Corpus) -> str:
     names = ["+ loose", "+ well-named", "+ both"]
     pairs = [(name, "base") for name in names]
     pairs += [("+ well-named, equal pairs", "+ loose, equal pairs"), ("+ both", "+ well-named")]
+    values = {"notes": notes}
     for pool, runs in found.items():
+        values[pool] = values_of(runs, pairs)
         task = corpus.task(pools[pool])
         lines += [f"Test on {pool}: {len(task.captions):,} titles, {len(task.clips):,} clips.", ""]
         lines += [score_table(runs, notes), "", difference_table(runs, pairs), ""]
-    return "\n".join(lines)
+    return "\n".join(lines), values
 
 
 def quality(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
@@ -261,7 +268,7 @@ def claim_printed() -> str:
 # --- c. title and description ---
 
 
-def claim_c(corpus: Corpus, manifest: Path | None, table: Path | None) -> str:
+def claim_c(corpus: Corpus, manifest: Path | None, table: Path | None) -> tuple[str, dict]:
     """How many clips can tell: description and title each say something the other does not."""
     rows = zip(corpus.rows, corpus.test, strict=True)
     found = {"corpus": [(row["title"], row["description"], bool(test)) for row, test in rows]}
@@ -291,7 +298,7 @@ def claim_c(corpus: Corpus, manifest: Path | None, table: Path | None) -> str:
         else f"{number} test clips could tell; the experiment is not written."
     )
     lines = ["## c. Title and description", "", markdown(["", *found], body), "", verdict, ""]
-    return "\n".join(lines)
+    return "\n".join(lines), {"counts": dict(zip(found, columns, strict=True))}
 
 
 def tell_apart(texts: list[tuple[str, str, bool]]) -> list[int]:

@@ -18,6 +18,7 @@ from paper_claims_parts import (
     measure,
     score_table,
     trained,
+    values_of,
 )
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -29,14 +30,15 @@ BATCH, RATE = 128, 1e-3
 FRAMES, BANDS = 64, 32  # of a crop: 3.0 s in steps of 46 ms, pairs of 64 mel bands
 
 
-def cnn() -> nn.Module:
-    return Cnn14((8, 24, 64, 112), 192, n_mels=BANDS, block_dropout=0.1, head_dropout=0.2)
+def cnn(width: float = 1.0) -> nn.Module:
+    channels = tuple(round(width * each) for each in (8, 24, 64, 112))
+    return Cnn14(channels, 192, n_mels=BANDS, block_dropout=0.1, head_dropout=0.2)
 
 
-def transformer() -> nn.Module:
+def transformer(dim: int = 24) -> nn.Module:
     return Htsat(
         HtsatConfig(
-            embed_dim=24, depths=(1, 1, 2), num_heads=(2, 4, 8), window_size=4, spec_size=64,
+            embed_dim=dim, depths=(1, 1, 2), num_heads=(2, 4, 8), window_size=4, spec_size=64,
             n_mels=BANDS, drop_path=0.0,
         )
     )  # fmt: skip
@@ -71,10 +73,13 @@ TOWERS = {
     "CNN + CNN": lambda: Both(cnn(), cnn()),
     "transformer + transformer": lambda: Both(transformer(), transformer()),
     "CNN + transformer, gated": lambda: Both(cnn(), transformer(), gated=True),
+    # the same two controls with as many products as CNN + transformer, in place of parameters
+    "CNN + CNN, of its compute": lambda: Both(cnn(0.85), cnn(0.85)),
+    "transformer + transformer, of its compute": lambda: Both(transformer(30), transformer(30)),
 }
 
 
-def claim_b(corpus: Corpus, steps: int, seeds: int) -> str:
+def claim_b(corpus: Corpus, steps: int, seeds: int) -> tuple[str, dict]:
     small = small_log_mels(corpus)
     rows = np.flatnonzero(~corpus.test)
     embeddings: dict[str, list] = {name: [] for name in TOWERS}
@@ -105,13 +110,15 @@ def claim_b(corpus: Corpus, steps: int, seeds: int) -> str:
     pairs += [(both, "transformer + transformer"), ("CNN + transformer, gated", both)]
     pairs += [("CNN", "transformer"), ("late: CNN, transformer", "late: CNN, CNN")]
     pairs += [("late: CNN, transformer", "late: transformer, transformer")]
+    pairs += [(both, name) for name in TOWERS if name.endswith("of its compute")]
     lines = ["## b. CNN and transformer complement each other", ""]
     lines += [
         f"{len(rows):,} training pairs; test: {len(task.captions):,} titles, "
         f"{len(task.clips):,} clips; {seeds} seeds, {steps} steps of {BATCH}.",
         "",
     ]
-    return "\n".join([*lines, score_table(runs, notes), "", difference_table(runs, pairs)])
+    text = "\n".join([*lines, score_table(runs, notes), "", difference_table(runs, pairs)])
+    return text, {"notes": notes} | values_of(runs, pairs)
 
 
 def size_of(tower: nn.Module) -> str:

@@ -239,6 +239,32 @@ def difference(
     return pool_seeds(values, a[0].directions[direction].clusters)
 
 
+def values_of(
+    runs: Mapping[str, Sequence[Evaluation]], pairs: Sequence[tuple[str, str]]
+) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """What both tables show, as numbers: estimate, low, high and, of differences, Holm's p."""
+    found = {(a, b, d, m): difference(runs[a], runs[b], d, m) for a, b in pairs for d, m in METRICS}
+    adjusted = holm({repr(key): each.p for key, each in found.items()})
+    return {
+        "scores": {
+            name: {f"{d} {m}": bounds(pooled(each, d, m)) for d, m in METRICS}
+            for name, each in runs.items()
+        },
+        "differences": {
+            f"{a} - {b}": {
+                f"{d} {m}": [*bounds(found[a, b, d, m]), round(adjusted[repr((a, b, d, m))], 4)]
+                for d, m in METRICS
+            }
+            for a, b in pairs
+        },
+    }
+
+
+def bounds(found: Pooled) -> list[float]:
+    each = found.interval
+    return [round(float(value), 4) for value in (each.estimate, each.low, each.high)]
+
+
 def score_table(runs: Mapping[str, Sequence[Evaluation]], notes: Mapping[str, str]) -> str:
     """Each condition's metrics over seeds, in percent with 95 % intervals."""
     rows = [
