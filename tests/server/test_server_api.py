@@ -88,6 +88,23 @@ def test_an_uploaded_sound_finds_its_like(client, csrf):
     assert set(again) == names
 
 
+def test_an_upload_takes_the_filters_that_a_search_by_text_takes(client, csrf):
+    files = {"file": ("beep.wav", wav(tone(1_500)))}
+    answer = client.post("/api/search?format=flac&limit=9", files=files, headers=csrf)
+    assert [each["path"].split("/")[-1] for each in answer.json()["results"]] == ["beep two.flac"]
+    beside = {"limit": "1", "q": "hum"}  # what the form says goes before the address
+    answer = client.post("/api/search?limit=9&q=beep", files=files, data=beside, headers=csrf)
+    assert len(answer.json()["results"]) == 1
+    assert answer.json()["query"] == "hum"
+    known = answer.json()["upload_id"]
+    answer = client.post(f"/api/search?like={known}&without=hiss", files=files, headers=csrf)
+    assert answer.json()["like"][0] == known
+    assert len(answer.json()["like"]) == 2
+    answer = client.post("/api/search?fromat=flac", files=files, headers=csrf)
+    assert answer.status_code == 422
+    assert "fromat" in answer.json()["error"]["message"]
+
+
 def test_an_upload_that_is_no_longer_kept_says_so(client):
     answer = client.get("/api/search?like=upload-gone")
     assert answer.status_code == 410

@@ -37,13 +37,19 @@ async def search_by_text(query: Annotated[SearchQuery, Query()], services: Share
 async def search_by_sound(
     file: SoundFile,
     services: Shared,
-    q: Annotated[str, Form(max_length=500, description="a description beside it")] = "",
-    limit: Annotated[int, Form(ge=1, le=200)] = 20,
+    query: Annotated[SearchQuery, Query()],
+    q: Annotated[str | None, Form(max_length=500, description="a description beside it")] = None,
+    limit: Annotated[int | None, Form(ge=1, le=200)] = None,
 ) -> Json:
-    """Find clips that sound like an upload; its `upload_id` may be used as `like` from then on."""
+    """Find clips that sound like an upload; its `upload_id` may be used as `like` from then on.
+
+    Filters and all else that GET takes stand in the address; `q` and `limit` there or in the form.
+    """
     duration, _, embedding = await _embed(services, file)
     upload = services.uploads.add(duration, embedding)
-    query = SearchQuery(q=q, limit=limit, like=[upload.upload_id])
+    form = {name: given for name, given in (("q", q), ("limit", limit)) if given is not None}
+    query = query.model_copy(update={**form, "like": [*query.like, upload.upload_id]})
+    await services.embed_texts(texts_of(query))
     found = await services.quick(search, services, query)
     return Json({**found, "upload_id": upload.upload_id, "upload_duration": round(duration, 3)})
 

@@ -18,7 +18,7 @@ MAX_SOUNDS = 8
 
 
 class SearchQuery(BaseModel):
-    """The parameters of GET /api/search."""
+    """The parameters of a search, in the address."""
 
     model_config = ConfigDict(extra="forbid")
 
