@@ -22,6 +22,7 @@ from wavtext.library.results import (
     LibraryStats,
     SearchResult,
 )
+from wavtext.server.indexing import index_apart
 
 Sound = int | np.ndarray  # a clip's public id, or an embedding: (dim,) float32
 SHIFT = 2**40  # ids of one library; two libraries' stay below 2^53, what JSON's readers hold
@@ -56,7 +57,7 @@ class Shelf:
 
     def index(self, place: int, progress: Any, stop: threading.Event) -> IndexReport:
         """Bring one library up to date."""
-        return self.libraries[place].index(progress=progress, stop=stop)
+        return index_apart(self.libraries[place], progress, stop)
 
     def search(
         self,
