@@ -6,7 +6,7 @@ DEMO := .venv-demo
 DEV := .venv
 SEARCHES := "a dog barking" "an owl" "a drum" "a goat" "a guitar"
 
-.PHONY: help demo test check bench reference format docs clean
+.PHONY: help demo test coverage check bench reference format docs clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ demo: $(DEMO)/installed ## install without torch, get real sounds, index them, s
 
 test: $(DEV)/installed ## run the tests
 	$(DEV)/bin/python -m pytest -n auto
+
+coverage: $(DEV)/installed ## run the tests and list what they do not reach
+	$(DEV)/bin/python -m pytest -n auto --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 check: $(DEV)/installed ## format, lint, types, layers, documentation
 	$(DEV)/bin/ruff format --check src tests benchmarks scripts experiments
