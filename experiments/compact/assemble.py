@@ -65,10 +65,15 @@ def common_part(model: Clap, bert: nn.Module, tokenizer) -> torch.Tensor:
         return F.normalize(model.text_projection(features), dim=-1).mean(0, keepdim=True)
 
 
-def average(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+def average(
+    states: list[dict[str, torch.Tensor]], shares: list[float] | None = None
+) -> dict[str, torch.Tensor]:
     """The mean of runs that began at the same weights (Wortsman et al. 2022, model soups)."""
+    shares = shares or [1 / len(states)] * len(states)
     return {
-        name: torch.stack([state[name].double() for state in states]).mean(0).to(first.dtype)
+        name: sum(
+            share * state[name].double() for share, state in zip(shares, states, strict=True)
+        ).to(first.dtype)
         for name, first in states[0].items()
     }
 
@@ -82,6 +87,7 @@ def weights_of(run: Path) -> dict[str, torch.Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
+    parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
     parser.add_argument("--began-as", required=True, help="what the first of the runs began with")
     parser.add_argument(
         "--centre", type=float, default=0.3, help="share of the common part to drop"
@@ -90,7 +96,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     tokenizer, bert = load_minilm(arguments.ingredients)
-    state = average([weights_of(run) for run in arguments.fit])
+    state = average([weights_of(run) for run in arguments.fit], arguments.share)
     model = make_model(bert, attention=any(".attention.qkv" in name for name in state))
     model.load_state_dict(state)
     model.eval()

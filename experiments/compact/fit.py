@@ -52,11 +52,15 @@ TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
 
 
 def load_shards(folder: Path, clips: list) -> list[dict[str, np.ndarray]]:
-    """The crops, without those of clips that were screened out after they were made."""
+    """The crops, without those of clips that were screened out after they were made.
+
+    Shards that were made before clipping was tried hear each crop as it is in its place.
+    """
     allowed = np.array([split_of(clip) == "train" for clip in clips] + [True])  # -1: no clip
     shards = []
     for path in sorted(folder.glob("[0-9]*[0-9].npz")):
         shard = dict(np.load(path))
+        shard.setdefault("clipped", shard["mel"])
         keep = allowed[shard["who"]].all(1)
         shards.append({name: value[keep] for name, value in shard.items()})
     return shards
@@ -299,7 +303,11 @@ def main() -> None:
             features = torch.stack([shards[m]["steps"][i, v] for m, i, v in crops])
         else:
             clean = torch.from_numpy(take("mel")).float() * 0.55 - 100
-            features = stem(torch.cat([spoil(clean), clean[:calm]]).numpy())
+            loud = torch.from_numpy(take("clipped")).float() * 0.55 - 100
+            driven = torch.from_numpy(rng.random((size, 1, 1)) < 0.25)
+            features = stem(
+                torch.cat([spoil(torch.where(driven, loud, clean)), clean[:calm]]).numpy()
+            )
 
         with torch.autocast("cpu", torch.bfloat16):
             model.train()

@@ -5,8 +5,8 @@
 
 Distillation works when teacher and student see the same crop, and when there are far more crops
 than sounds (function matching).  A shard is one .npz: log-mels (uint8, 0.55 dB steps from -100
-dB), scores and representations of YAMNet averaged and maximised over the crop, and which clips are
-in it at which level.  Shards are seeded by their number; a shard that exists is kept, so an
+dB), the same of the crop driven 3 to 18 dB into clipping, scores and representations of YAMNet
+averaged and maximised over the (unclipped) crop, and which clips are in it at which level.  Shards are seeded by their number; a shard that exists is kept, so an
 interrupted run goes on.  Only training clips are used (split.py).
 """
 
@@ -87,7 +87,7 @@ def shard(job: tuple[int, str, str, str]) -> str:
     teacher = _load_teacher(teacher_path)
     source, scores_at, middle_at = teacher.handles
     p = _weight / _weight.sum()
-    mels = np.empty((count, frames, 72), np.uint8)
+    mels, clipped = np.empty((2, count, frames, 72), np.uint8)
     mean, most = np.empty((count, 521), np.float16), np.empty((count, 521), np.float16)
     middle = np.empty((count, 1024), np.float16)
     who, level = np.full((count, 2), -1, np.int32), np.zeros(count, np.float32)
@@ -111,6 +111,9 @@ def shard(job: tuple[int, str, str, str]) -> str:
         top = np.abs(mix).max()
         mix = (mix / max(top, 1e-6) * 10 ** (-rng.uniform(0, 18) / 20)).astype(np.float32)
         mels[i] = np.clip(np.round((log_mel(mix, FRONT_END) + 100) / 0.55), 0, 255)
+        drive = 10 ** (rng.uniform(3, 18) / 20) / max(np.abs(mix).max(), 1e-6)
+        loud = np.clip(mix * drive, -1, 1).astype(np.float32)
+        clipped[i] = np.clip(np.round((log_mel(loud, FRONT_END) + 100) / 0.55), 0, 255)
         low = soxr.resample(mix, 22_050, SAMPLE_RATE)
         if len(low) < PATCH:
             low = np.resize(low, PATCH)
@@ -126,7 +129,8 @@ def shard(job: tuple[int, str, str, str]) -> str:
         most[i] = np.max([v[0] for v in views], 0)
         middle[i] = np.mean([v[1] for v in views], 0)
     partial = target.with_suffix(".part.npz")
-    np.savez(partial, mel=mels, mean=mean, most=most, middle=middle, who=who, below=level)
+    heard = {"mel": mels, "clipped": clipped, "who": who, "below": level}
+    np.savez(partial, mean=mean, most=most, middle=middle, **heard)
     partial.rename(target)
     return target.name
 

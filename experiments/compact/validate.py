@@ -1,6 +1,14 @@
-"""What a compact model is worth on held-out sounds: titles, everyday classes, calm.  Used while
-training.
+"""What a compact model is worth on the sounds of validation: titles, everyday classes.
+
+Used while training, and to choose among runs and their averages:
+
+    python experiments/compact/validate.py --fit RUN [RUN ...] --packed runs/compact/packed \
+        --ingredients runs/compact/ingredients [--centre 0.3]
 """
+
+import argparse
+import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -93,3 +101,44 @@ def classification(score, labels):
         "classes": float(classes),
         "clips": float(len(labels)),
     }
+
+
+@torch.no_grad()
+def main() -> None:
+    from assemble import average, common_part, weights_of
+    from text_bank import load_minilm, make_model, plain_features
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
+    parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
+    parser.add_argument("--centre", type=float, nargs="+", default=[0.0, 0.3])
+    for name in ("packed", "ingredients"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    arguments = parser.parse_args()
+    tokenizer, bert = load_minilm(arguments.ingredients)
+    model = make_model(bert)
+    model.load_state_dict(average([weights_of(run) for run in arguments.fit], arguments.share))
+    model.eval().audio.to(memory_format=torch.channels_last)
+    packed = json.loads((arguments.packed / "clips.json").read_text())
+    held = [clip for clip in packed if clip["split"] == "validation"]
+    mel = np.load(arguments.packed / "mel.npy", mmap_mode="r")
+
+    def embed_mel(some: np.ndarray) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return model.embed_audio(torch.from_numpy(some))
+
+    sounds = embed(embed_mel, held, mel)
+    common = common_part(model, bert, tokenizer)
+    for centre in arguments.centre:
+
+        def embed_texts(texts: list[str], centre: float = centre) -> torch.Tensor:
+            plain = model.text_projection(plain_features(bert, tokenizer, texts))
+            asked = torch.nn.functional.normalize(plain, dim=-1) - centre * common
+            return torch.nn.functional.normalize(asked, dim=-1)
+
+        found = scores_of(None, embed_texts, held, mel, sounds=sounds)
+        print("centre", centre, {name: round(value, 4) for name, value in found.items()})
+
+
+if __name__ == "__main__":
+    main()
