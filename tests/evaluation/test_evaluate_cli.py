@@ -140,6 +140,15 @@ def test_repeated_captions_are_counted_and_can_be_relevant(run, tone_clips, tmp_
     assert second["queries"] == 24
 
 
+def test_clips_without_a_split_may_have_trained_the_model_and_the_report_says_so(
+    run, tone_clips, tone_manifest, tmp_path
+):
+    path = tmp_path / "unsplit.jsonl"
+    write_manifest(path, [replace(clip, split="") for clip in tone_clips])
+    assert "No split was chosen" in run("sharp", path).output
+    assert "No split was chosen" not in run("sharp", tone_manifest).output
+
+
 def test_an_empty_split_names_those_that_exist(run, tone_manifest):
     with pytest.raises(EvaluationError, match=r"split 'train' is empty. It has: test"):
         run("sharp", tone_manifest, "--split", "train")
