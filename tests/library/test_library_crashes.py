@@ -21,8 +21,9 @@ import pytest
 from sound_factory import Write
 from stub_model import StubModel
 
-from wavtext.library import schema
-from wavtext.library.library import SoundLibrary
+from wavtext.library import quantised, reader, schema, upkeep
+from wavtext.library.codes import codes_folder
+from wavtext.library.library import LIBRARY_FILE, SoundLibrary
 
 NOBODY = 65534
 LONG = bool(os.environ.get("WAVTEXT_LONG"))  # 1,000 kills, and one at every single write
@@ -183,6 +184,34 @@ def test_an_update_killed_at_each_of_its_writes_shows_the_old_or_the_new(
         assert report["found"][0] == "new.wav"
 
 
+def test_codes_killed_at_each_of_their_writes_are_the_old_the_new_or_none(
+    zygote: Zygote, write_sound: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, original = tmp_path / "sounds", tmp_path / "original"
+    kinds = ("hum", "tone", "whistle", "hiss")
+    for i in range(48):
+        write_sound(f"{kinds[i % 4]}{i}.wav", kinds[i % 4], duration=0.3, seed=i)
+    zygote.run(folder)
+    shutil.copytree(folder, original)
+    right = state(folder)
+    total = zygote.run(folder, exact_up_to=40)["writes"]
+    made = codes_folder(folder / LIBRARY_FILE) / "current.json"
+    assert made.exists()
+    for module in (upkeep, quantised, reader):
+        monkeypatch.setattr(module, "EXACT_UP_TO", 40)
+    killed = 0
+    for kill_at in range(1, total + 1, 1 if LONG else 3):
+        shutil.rmtree(folder)
+        shutil.copytree(original, folder)
+        killed += not zygote.run(folder, exact_up_to=40, kill_at=kill_at)
+        monkeypatch.setattr(reader.Reader, "_rebuild", lambda self: None)  # as the kill left it
+        assert state(folder) == right
+        assert zygote.run(folder, exact_up_to=40)["indexed"] == 48
+        assert state(folder) == right
+        assert len([each for each in made.parent.iterdir() if each.is_dir()]) == 1
+    assert killed > 3
+
+
 def test_a_second_indexer_waits_its_turn_and_a_dead_one_does_not_block(
     zygote: Zygote, sounds: Path
 ) -> None:
@@ -224,12 +253,12 @@ def test_readers_see_a_growing_library_without_errors(
             errors.append(error)
 
     readers = [threading.Thread(target=read) for _ in range(4)]
-    for reader in readers:
-        reader.start()
+    for each in readers:
+        each.start()
     assert zygote.wait() == 0
     ended.set()
-    for reader in readers:
-        reader.join()
+    for each in readers:
+        each.join()
     assert errors == []
     assert len(set(sizes)) > 5
     assert len(library.search("hum", limit=100)) == 80

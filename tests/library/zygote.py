@@ -1,11 +1,11 @@
 """Runs in a process of its own: imports once, then forks a child for each command on stdin.
 
 A command is one JSON line: {"folder", "library", "kill_at", "log", "user", "pages", "delay",
-"kill_after"}.  The child indexes the folder with the stub model, appends each committed file's name
-to `log`, kills itself with SIGKILL at the `kill_at`-th write (SQL statement, or change of a file of
-the library), and its report or error goes to `log` last, after "= ".  The parent prints the
-child's process id, kills it after `kill_after` seconds where given, waits for it and prints
-its exit status.
+"kill_after", "exact_up_to"}.  The child indexes the folder with the stub model, appends each
+committed file's name to `log`, kills itself with SIGKILL at the `kill_at`-th write (SQL statement,
+or change of a file of the library), and its report or error goes to `log` last, after "= ".
+The parent prints the child's process id, kills it after `kill_after` seconds where given, waits for
+it and prints its exit status.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from stub_model import StubModel
 
 import wavtext.model.model  # noqa: F401
 from wavtext.errors import WavtextError
-from wavtext.library import schema
+from wavtext.library import quantised, reader, schema, upkeep
 from wavtext.library.library import SoundLibrary
 
 CHANGES = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.truncate", "shutil.copyfile"}
@@ -86,6 +86,9 @@ def child(command: dict) -> None:
     killer = Killer(command.get("kill_at", 0))
     schema.connect = connect_with(killer, command.get("pages", 0))
     sys.addaudithook(killer.event)
+    if "exact_up_to" in command:  # windows that a library searches without codes
+        for module in (upkeep, quantised, reader):
+            module.EXACT_UP_TO = command["exact_up_to"]
     model = SlowModel()
     model.delay = command.get("delay", 0.0)
     try:
