@@ -145,8 +145,8 @@ demo's packages, recordings whose Freesound id is in ESC-50, UrbanSound8K or FSD
 list could not be had, and clips without an id could not be screened), near-duplicates of held-out clips.  The phrases
 for the teacher's labels were written for this project (`experiments/compact/phrases.tsv`).  {gathered} of the clips are pinned one by
 one (repository, commit, path, licence, where it is stated, checksum) in `experiments/compact/gathered.csv`, the others in
-`sources.csv`.  Training began with the weights of the model before (commit 1a1bb64), which had learnt from 4,850 clips chosen by the
-same rule (its card, and `extra_sources.csv`).
+`sources.csv`.  Training began with the weights of the model before (commit 0f47e33: 7,525 of these clips), which had begun with those of
+the one before it (commit 1a1bb64: 4,850 clips chosen by the same rule; its card, and `extra_sources.csv`).
 
 | licence as stated | clips |
 |---|---|
@@ -189,7 +189,9 @@ a long way to go.
 ## Make it again
 
 CORPUS is the developers' corpus, CLONES a folder of clones of the repositories in `experiments/compact/gathered.csv`, named
-owner+name. About an hour and a half on two cores.
+owner+name. About two hours on two cores.  Three stages: the audio tower learns from a teacher, captions and phrases (`fit.py`, twice, as sounds
+were gathered), both projections and the last block from captions alone (`wavtext train`), and what ships is the mean of the last two
+([decision 94](decisions/0094-tuned-by-the-papers-loss.md)).
 
 <!-- not run: hours, and sounds that cannot be handed on -->
 ```console
@@ -198,21 +200,25 @@ $ python experiments/compact/gather.py --clones CLONES --out runs/gathered
 $ python experiments/compact/prepare.py --index CORPUS/index.csv --out runs/compact/corpus
 $ python experiments/compact/prepare.py --index runs/gathered/index.csv --out runs/compact/gathered
 $ python experiments/compact/pack.py runs/compact/corpus runs/compact/gathered --out runs/compact/packed
-$ python experiments/compact/generate.py --packed runs/compact/packed --roots CORPUS runs/gathered --out runs/compact/crops --shards 80
-$ git worktree add runs/before 1a1bb64
+$ python experiments/compact/generate.py --packed runs/compact/packed --roots CORPUS runs/gathered --out runs/compact/crops \\
+      --shards 108 --last 1417 --share 0.45
+$ git worktree add runs/before 0f47e33
 $ python experiments/compact/unpack.py --model runs/before/src/wavtext/model/compact \\
       --ingredients runs/compact/ingredients --out runs/compact/shipped
 $ DATA="--crops runs/compact/crops --packed runs/compact/packed --ingredients runs/compact/ingredients"
 $ CALM="--batch 128 --calm-share 0.15 --max-scale 15 --dropout 0.3 --decay 0.1 --weights 1 1 1 0.5"
-$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/bigger --start runs/compact/shipped --steps 1300 --rate 4e-4 \\
-      --block-rate 2e-4 --validate-every 260
-$ python experiments/compact/assemble.py --fit runs/compact/bigger --crops runs/compact/crops \\
-      --ingredients runs/compact/ingredients --centre 0.3 --out src/wavtext/model/compact
+$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/distilled --start runs/compact/shipped --steps 750 --rate 3e-4 \\
+      --block-rate 1.5e-4 --validate-every 250
+$ python experiments/compact/own_pairs.py --packed runs/compact/packed --roots CORPUS runs/gathered --out runs/own-pairs.jsonl
+$ wavtext train configs/compact-tune.toml --data runs/own-pairs.jsonl --out runs/compact/tuned
+$ python experiments/compact/assemble.py --fit runs/compact/distilled runs/compact/tuned --crops runs/compact/crops \\
+      --ingredients runs/compact/ingredients --centre 0.3 --began-as "the folder of commit 0f47e33" --out src/wavtext/model/compact
 ```
 
-Historically the first 44 of the 80 shards were made of the corpus and 2,749 of the gathered clips, before the others were found.  How the
-model of commit 1a1bb64 was made, from aiSFX's weights on, stands in its own docs/compact.md; everything it needs is pinned in
-`sources.csv`, `extra_sources.csv` and `debian_licences.csv`.  `wavtext train configs/compact.toml --data MANIFEST
+Historically `fit.py` began with the run that became the folder of 0f47e33, not with that folder's graphs (their 16 and 8 bits), and learnt from
+shards 40 to 107, of which only the last 28 know the newest 1,417 clips and, driven into clipping, a second view of each crop.  How the models of
+0f47e33 and 1a1bb64 were made, from aiSFX's weights on, stands in the docs/compact.md of those commits; everything they need is pinned in
+`gathered.csv`, `sources.csv`, `extra_sources.csv` and `debian_licences.csv`.  `wavtext train configs/compact.toml --data MANIFEST
 --out RUN` trains the same towers on your own pairs, without a teacher ([training](training.md)).
 
 ## Use it

@@ -153,6 +153,8 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, default=Path("../shared/teacher/yamnet.tflite"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shards", type=int, default=20)
+    parser.add_argument("--last", type=int, default=0, help="clips at the list's end that are new")
+    parser.add_argument("--share", type=float, default=0.5, help="of draws, for the new ones")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -172,6 +174,10 @@ def main() -> None:
         weight *= [
             min(1.0, (120 / many[clip["source"]]) ** 0.5) for clip in clips
         ]  # no source drowns the others
+        if arguments.last:  # as often as they missed in the shards that are there
+            new = np.arange(len(clips)) >= len(clips) - arguments.last
+            others = weight[~new].sum()
+            weight[new] *= arguments.share / (1 - arguments.share) * others / weight[new].sum()
         np.save(arguments.out / "weight.npy", weight)
         np.save(arguments.out / "stops.npy", np.cumsum([len(s) for s in sounds]))
         (arguments.out / "clips.json").write_text(json.dumps(clips))
