@@ -70,7 +70,8 @@ def torch_runner(fit: Path) -> Runner:
     """The module that the graph was made from."""
     import torch
 
-    from wavtext.training.compact import CompactAudioEncoder, Projection
+    from wavtext.training.compact import CompactAudioEncoder
+    from wavtext.training.projection import NormedProjection
 
     torch.set_num_threads(1)
     state = torch.load(fit, weights_only=True)
@@ -80,7 +81,7 @@ def torch_runner(fit: Path) -> Runner:
 
     encoder = CompactAudioEncoder()
     encoder.load_state_dict(part("audio."))
-    projection = Projection(encoder.dim, len(state["audio_projection.fc2.bias"]))
+    projection = NormedProjection(encoder.dim, len(state["audio_projection.fc2.bias"]))
     projection.load_state_dict(part("audio_projection."))
     both = torch.nn.Sequential(encoder, projection).eval()
 

@@ -1,7 +1,8 @@
 """Trained weights, averaged -> the model folder inside the package.
 
-    python experiments/compact/assemble.py --fit runs/compact/tuned --crops runs/compact/crops \
-        --ingredients runs/compact/ingredients --out src/wavtext/model/compact
+    python experiments/compact/assemble.py --fit runs/compact/distilled runs/compact/tuned \
+        --crops runs/compact/crops --ingredients runs/compact/ingredients \
+        --began-as "the folder of commit 0f47e33" --out src/wavtext/model/compact
 
 The card's numbers come from report.py, which measures the folder afterwards and writes them into
 card.md.
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from split import split_of
-from text_bank import load_minilm, make_model, plain_features
+from text_bank import load_minilm, make_model, plain_features, read_fit
 from torch import nn
 
 import wavtext
@@ -25,7 +26,6 @@ from wavtext.audio.windows import WindowConfig
 from wavtext.library.relevance import background_captions
 from wavtext.model import runtime
 from wavtext.model.folder import AudioGraphConfig, ModelConfig, TextGraphConfig
-from wavtext.training.checkpoint import read_tensors
 from wavtext.training.clap import Clap
 from wavtext.training.compact import FRONT_END
 from wavtext.training.export import write_model_folder
@@ -70,6 +70,8 @@ def average(
 ) -> dict[str, torch.Tensor]:
     """The mean of runs that began at the same weights (Wortsman et al. 2022, model soups)."""
     shares = shares or [1 / len(states)] * len(states)
+    if len(shares) != len(states) or abs(sum(shares) - 1) > 1e-6:
+        raise SystemExit("--share: one for each run, 1 together.")
     return {
         name: sum(
             share * state[name].double() for share, state in zip(shares, states, strict=True)
@@ -80,8 +82,10 @@ def average(
 
 def weights_of(run: Path) -> dict[str, torch.Tensor]:
     """What fit.py or `wavtext train` left in a run's folder."""
-    file = run / "fit.pt" if (run / "fit.pt").exists() else run / "best.pt"
-    return read_tensors(file)
+    files = [run / name for name in ("fit.pt", "best.pt") if (run / name).exists()]
+    if len(files) != 1:
+        raise SystemExit(f"{run}: holds {len(files)} of fit.pt and best.pt; one is meant.")
+    return read_fit(files[0])
 
 
 def main() -> None:

@@ -190,7 +190,7 @@ a long way to go.
 
 CORPUS is the developers' corpus, CLONES a folder of clones of the repositories in `experiments/compact/gathered.csv`, named
 owner+name. About two hours on two cores.  Three stages: the audio tower learns from a teacher, captions and phrases (`fit.py`, twice, as sounds
-were gathered), both projections and the last block from captions alone (`wavtext train`), and what ships is the mean of the last two
+were gathered), both projections, the last block and what follows it from captions alone (`wavtext train`), and what ships is the mean of the last two
 ([decision 94](decisions/0094-tuned-by-the-papers-loss.md)).
 
 <!-- not run: hours, and sounds that cannot be handed on -->

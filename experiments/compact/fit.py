@@ -42,6 +42,7 @@ from text_bank import (
     load_phrases,
     make_model,
     plain_features,
+    read_fit,
 )
 from torch import nn
 from validate import scores_of
@@ -161,7 +162,7 @@ def main() -> None:
         ):
             parameter.requires_grad_(False)
     if arguments.start:
-        model.load_state_dict(torch.load(arguments.start / "fit.pt", weights_only=True))
+        model.load_state_dict(read_fit(arguments.start / "fit.pt"))
     audio.eval()
     stem = Stem(audio, whole=arguments.frozen)
     rest = (

@@ -1,13 +1,14 @@
 """Sounds -> thousands of spoilt and mixed crops, each with what the teacher hears in it.
 
-    python experiments/compact/generate.py --index ../shared/corpus/index.csv runs/extra/index.csv \
-        --out runs/compact/crops --shards 20 --workers 2
+    python experiments/compact/generate.py --packed runs/compact/packed --roots ../shared/corpus \
+        runs/gathered --out runs/compact/crops --shards 20 --workers 2
 
 Distillation works when teacher and student see the same crop, and when there are far more crops
 than sounds (function matching).  A shard is one .npz: log-mels (uint8, 0.55 dB steps from -100
 dB), the same of the crop driven 3 to 18 dB into clipping, scores and representations of YAMNet
-averaged and maximised over the (unclipped) crop, and which clips are in it at which level.  Shards are seeded by their number; a shard that exists is kept, so an
-interrupted run goes on.  Only training clips are used (split.py).
+averaged and maximised over the (unclipped) crop, and which clips are in it at which level.  Shards
+are seeded by their number; a shard that exists is kept, so an interrupted run goes on.  Only
+training clips are used (split.py).
 """
 
 import argparse
@@ -147,9 +148,7 @@ def main() -> None:
     parser.add_argument(
         "--packed", type=Path, required=True, help="whose clips.json names the training clips"
     )
-    parser.add_argument(
-        "--roots", nargs="+", required=True, help="source folder of each index, as index=folder"
-    )
+    parser.add_argument("--roots", nargs="+", required=True, help="folders that hold the sounds")
     parser.add_argument("--teacher", type=Path, default=Path("../shared/teacher/yamnet.tflite"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shards", type=int, default=20)

@@ -29,9 +29,10 @@ def main() -> None:
     for row in json.loads((arguments.packed / "clips.json").read_text(encoding="utf-8")):
         if row["split"] not in ("train", "validation"):
             continue
-        path = next(
-            root / row["file"] for root in arguments.roots if (root / row["file"]).is_file()
-        )
+        places = [root / row["file"] for root in arguments.roots]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise SystemExit(f"{row['file']}: in none of the roots.")
         held_out = row["split"] == "validation"  # looked for by its title alone
         texts = [row["title"].strip()] if held_out else dict.fromkeys(captions_of(row))
         clips.append(

@@ -30,6 +30,7 @@ from text_bank import (
     load_phrases,
     make_model,
     plain_features,
+    read_fit,
 )
 from validate import embed, scores_of
 
@@ -52,7 +53,7 @@ def main() -> None:
     random.seed(arguments.seed), torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
     tokenizer, bert = load_minilm(arguments.ingredients)
-    state = torch.load(arguments.fit / "fit.pt", weights_only=True)
+    state = read_fit(arguments.fit / "fit.pt")
     model = make_model(bert, attention=any("audio.attention" in name for name in state))
     audio = model.audio
     model.load_state_dict(state)
@@ -179,7 +180,8 @@ def main() -> None:
         if (step + 1) % 100 == 0 or step + 1 == arguments.steps:
             validate(step + 1)
             torch.save(model.state_dict(), arguments.out / "fit.pt")
-            shutil.copy(arguments.fit / "heads.pt", arguments.out / "heads.pt")
+            if (arguments.fit / "heads.pt").exists():  # unpack.py has none
+                shutil.copy(arguments.fit / "heads.pt", arguments.out / "heads.pt")
 
 
 if __name__ == "__main__":

@@ -145,8 +145,8 @@ def test_clips_without_a_split_may_have_trained_the_model_and_the_report_says_so
 ):
     path = tmp_path / "unsplit.jsonl"
     write_manifest(path, [replace(clip, split="") for clip in tone_clips])
-    assert "No split was chosen" in run("sharp", path).output
-    assert "No split was chosen" not in run("sharp", tone_manifest).output
+    assert "Not a held-out split" in run("sharp", path).output
+    assert "Not a held-out split" not in run("sharp", tone_manifest).output
 
 
 def test_an_empty_split_names_those_that_exist(run, tone_manifest):

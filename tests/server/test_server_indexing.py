@@ -15,6 +15,7 @@ from wavtext.library.lock import IndexLock
 from wavtext.library.results import IndexProgress
 from wavtext.server import indexing
 from wavtext.server.app import create_app
+from wavtext.server.decoding import Decoder
 from wavtext.server.settings import ServerSettings
 
 PROGRESS = {
@@ -79,6 +80,30 @@ def test_a_real_run_that_is_asked_to_stop_at_once_keeps_what_it_has(fresh: Path)
 def test_a_death_says_how_far_it_came(fresh: Path) -> None:
     with pytest.raises(LibraryError, match=r"died \(exit status -11\) after 3 files; what was ind"):
         indexing.index_apart(SoundLibrary.open(fresh), lambda _: None, threading.Event(), CRASHES)
+
+
+def test_files_of_the_folder_that_the_server_runs_in_are_not_imported(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "soundfile", "mutagen"):
+        (fresh / f"{name}.py").write_text("raise SystemExit('taken over')")
+    monkeypatch.chdir(fresh)
+    monkeypatch.setenv("WAVTEXT_TOKEN", "secret")
+    library = SoundLibrary.open(fresh)
+    assert indexing.index_apart(library, lambda _: None, threading.Event()).embedded == 5
+    decoder = Decoder(ServerSettings())
+    assert decoder.probe(fresh / "machines" / "hum.wav")[0] == "wav"
+    decoder.close()
+
+
+def test_a_run_that_does_not_stop_in_time_is_ended_and_says_so(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "STOP_TIMEOUT", 0.2)
+    hangs = (sys.executable, "-c", BEGINS + "import time; time.sleep(60)")
+    stop = threading.Event()
+    with pytest.raises(LibraryError, match="after it was asked to stop; what was indexed is kept"):
+        indexing.index_apart(SoundLibrary.open(fresh), lambda _: stop.set(), stop, hangs)
 
 
 def test_an_error_there_is_an_error_here(fresh: Path) -> None:

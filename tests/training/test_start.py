@@ -16,6 +16,7 @@ from wavtext.training.loop import train
 from wavtext.training.plan import plan
 from wavtext.training.run import load_checkpoint
 from wavtext.training.start import build_new
+from wavtext.training.text import train_tokenizer
 
 MakeConfig = Callable[..., TrainConfig]
 ELSE = ("something else altogether", "words that the first run never met")
@@ -98,6 +99,31 @@ def test_weights_of_other_towers_are_named(before: Path, tiny_config: MakeConfig
     assert isinstance(deeper, TextConfig)
     with pytest.raises(TrainingError, match=r"layer\.1\..* is missing"):
         build_new(tiny_config(start=before, text=deeper), ELSE)
+
+
+def test_weights_that_heard_another_front_end_are_refused(
+    before: Path, tiny_config: MakeConfig
+) -> None:
+    other = replace(tiny_config().front_end, f_max=3000.0)
+    for place in (before, before / "model"):
+        with pytest.raises(TrainingError, match=r"another front end .* f_max 4000"):
+            build_new(tiny_config(start=place, front_end=other), ELSE)
+
+
+def test_token_embeddings_go_with_their_own_tokens(
+    before: Path, tmp_path: Path, tiny_config: MakeConfig
+) -> None:
+    alone = tmp_path / "alone.pt"
+    shutil.copy(before / "best.pt", alone)
+    with pytest.raises(TrainingError, match=r"no tokenizer\.json lies beside it"):
+        build_new(tiny_config(start=alone), ELSE)
+    named = replace(tiny_config().text, tokenizer=before / "tokenizer.json")
+    build_new(tiny_config(start=alone, text=named), ELSE)
+    learnt = train_tokenizer(ELSE, vocab_size=400)
+    learnt.save(str(tmp_path / "tokenizer.json"))
+    other = replace(tiny_config().text, tokenizer=tmp_path / "tokenizer.json")
+    with pytest.raises(TrainingError, match="its tokens are not those of"):
+        build_new(tiny_config(start=before, text=other), ELSE)
 
 
 def test_a_start_that_is_not_there_fails_before_any_sound_is_read(

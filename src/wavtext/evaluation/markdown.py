@@ -30,8 +30,8 @@ def data_lines(summary: Mapping[str, Any]) -> list[str]:
         + "; ".join(f"{model['name']} @ {model['identity'][:12]}" for model in summary["models"])
         + f".  wavtext {summary['wavtext']}, seed {summary['seed']}.",
     ]
-    if not data.get("split"):
-        lines.append("No split was chosen: clips that a model learnt from may be among these.")
+    if data.get("split") in ("", None, "train"):
+        lines.append("Not a held-out split: clips that a model learnt from may be among these.")
     if data["left_out"]:
         lines.append(
             f"{len(data['left_out'])} clips could not be read and are not in the pool: "

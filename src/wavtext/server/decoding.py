@@ -46,7 +46,7 @@ class Decoder:
     def __init__(
         self,
         settings: ServerSettings,
-        command: Sequence[str] = (sys.executable, "-m", "wavtext.server.worker"),
+        command: Sequence[str] = (sys.executable, "-P", "-m", "wavtext.server.worker"),
     ) -> None:
         self._settings = settings
         self._command = [*command, str(settings.decode_memory)]

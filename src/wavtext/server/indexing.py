@@ -3,8 +3,9 @@
     python -m wavtext.server.indexing
 
 reads one line of JSON that names the library, writes lines of JSON: progress, at last the report or
-an error. A line on its standard input, or the end of it, asks it to stop. It has the lowest
-priority, and a decoder that crashes on a file takes it along, not the server (decision 0061).
+an error. A line on its standard input, or the end of it, asks it to stop, and a minute later it
+ends. It has the lowest priority, and a decoder that crashes on a file takes it along, not the
+server (decision 0061).
 """
 
 import contextlib
@@ -23,11 +24,12 @@ from wavtext.errors import LibraryError, WavtextError
 from wavtext.library.choice import model_source
 from wavtext.library.library import SoundLibrary
 from wavtext.library.results import Failure, IndexProgress, IndexReport
-from wavtext.server.decoding import KEPT_ENVIRONMENT
 
 TELL_EVERY = 0.1  # s between lines of progress
 STOP_TIMEOUT = 60.0  # s that a process asked to stop may take to finish its files
-COMMAND = (sys.executable, "-m", "wavtext.server.indexing")
+# -P: a json.py in the folder that the server was started in is not ours to import
+COMMAND = (sys.executable, "-P", "-m", "wavtext.server.indexing")
+SECRET = ("TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")  # in names of the environment
 
 
 def index_apart(
@@ -51,9 +53,12 @@ def index_apart(
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ},
+        stdout=subprocess.PIPE,  # what it says on stderr belongs to the server's log
+        env={
+            name: value
+            for name, value in os.environ.items()
+            if not any(word in name.upper() for word in SECRET)
+        },
         text=True,
         encoding="utf-8",
         start_new_session=True,  # Ctrl-C in the terminal is the server's to handle
@@ -89,7 +94,8 @@ def index_apart(
         ended.set()
         process.kill()
         process.wait()
-        watcher.join()
+        if watcher.ident is not None:
+            watcher.join()
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
@@ -97,6 +103,11 @@ def index_apart(
         raise LibraryError(str(last["error"]))
     if "report" not in last:
         done = last["progress"]["files_done"] if "progress" in last else 0
+        if stop.is_set():
+            raise LibraryError(
+                f"indexing was ended {STOP_TIMEOUT:.0f} s after it was asked to stop; "
+                "what was indexed is kept."
+            )
         raise LibraryError(
             f"indexing died (exit status {code}) after {done} files; what was indexed is kept.",
             help="`wavtext index` on the folder says more.",
@@ -116,6 +127,8 @@ def main() -> None:
     def listen() -> None:
         sys.stdin.readline()
         stop.set()
+        time.sleep(STOP_TIMEOUT)  # nobody may be there any more to end what hangs
+        os._exit(1)
 
     threading.Thread(target=listen, daemon=True).start()
     told = 0.0

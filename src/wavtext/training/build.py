@@ -54,6 +54,9 @@ def build(
         make_projection(into.kind, width, into.dim, dropout=into.dropout) for width in widths
     ]
     model = Clap(audio, text, *projections, temperature=config.loss.temperature)
+    if isinstance(audio, CompactAudioEncoder) and (config.audio.compact_weights or config.start):
+        for block in audio.blocks[: config.audio.compact_frozen_blocks]:
+            block.requires_grad_(False)
     for tower, frozen in ((audio, config.audio.frozen), (text, config.text.frozen)):
         if frozen:
             tower.requires_grad_(False)
@@ -95,8 +98,6 @@ def build_audio(config: AudioConfig, *, n_mels: int) -> nn.Module:
         encoder = CompactAudioEncoder()
         if config.compact_weights:
             encoder.load_aisfx(read_tensors(config.compact_weights))
-        for block in encoder.blocks[: config.compact_frozen_blocks]:
-            block.requires_grad_(False)
         return encoder
 
     if config.encoder == "compact":

@@ -38,12 +38,16 @@ class AudioConfig:
     cnn14_weights: Path | None = None  # a PANNs checkpoint; its widths replace the ones above
     htsat_weights: Path | None = None  # an HTSAT checkpoint, the same
     compact_weights: Path | None = None  # aiSFX's, from experiments/compact/ingredients.py
-    compact_frozen_blocks: int = 0  # of the compact encoder's four, the first so many
+    compact_frozen_blocks: int = 3  # of its four, where its weights, or `start`, are given
     frozen: bool = False  # train the projection alone
 
     def __post_init__(self) -> None:
         _above_zero("duration", self.duration)
         _above_zero("htsat_duration", self.htsat_duration)
+        if not 0 <= self.compact_frozen_blocks <= 4:
+            raise ConfigError(
+                f"'compact_frozen_blocks' is {self.compact_frozen_blocks}; there are 0 to 4."
+            )
         if len(self.cnn14_channels) < 2:
             raise ConfigError("'cnn14_channels' needs at least two blocks.")
         if self.encoder == "cnn14+htsat" and self.htsat_duration > self.duration:
@@ -84,7 +88,11 @@ class ProjectionConfig:
         "residual"  # two layers and a sum; "linear": one; "normed": the compact model's
     )
     dim: int = 1024  # of the common space
-    dropout: float | None = None  # None: 0.5 in "residual", 0.1 in "normed"
+    dropout: float | None = None  # None: 0.5 in "residual", 0.1 in "normed"; "linear" has none
+
+    def __post_init__(self) -> None:
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ConfigError(f"'dropout' is {self.dropout}; it must be 0 or more and below 1.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

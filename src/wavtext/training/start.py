@@ -7,9 +7,12 @@ included.
 from collections.abc import Iterable
 from pathlib import Path
 
+from tokenizers import Tokenizer
 from torch import nn
 
+from wavtext.config import load_config, to_dict
 from wavtext.errors import TrainingError
+from wavtext.model.folder import CONFIG_FILE, ModelConfig
 from wavtext.model.push import WEIGHTS_FILE
 from wavtext.training.build import Built, build
 from wavtext.training.checkpoint import read_tensors, shorten
@@ -41,17 +44,58 @@ def build_new(config: TrainConfig, captions: Iterable[str]) -> Built:
     """The model that a new run of these settings trains, with the weights of `start` if any.
 
     The tokenizer beside those weights comes along: their token embeddings mean nothing with
-    another.
+    another, as their filters mean nothing to another front end.
 
     Raises:
-        TrainingError: The weights are not there, or not of the settings' towers.
+        TrainingError: The weights are not there, or not of the settings' towers, tokenizer or
+            front end.
+        ModelError: The file is no checkpoint.
     """
     if config.start is None:
         return build(config, captions)
-    beside = start_file(config.start).with_name("tokenizer.json")
-    built = build(config, captions, tokenizer=load_tokenizer(beside) if beside.is_file() else None)
+    file = start_file(config.start)
+    _check_front_end(file.parent, config)
+    built = build(config, captions, tokenizer=_tokenizer_of(file, config))
     load_start(built.model, config.start)
     return built
+
+
+def _tokenizer_of(file: Path, config: TrainConfig) -> Tokenizer | None:
+    """The tokenizer beside the weights; None where a pretrained text encoder brings its own."""
+    beside, named = file.with_name("tokenizer.json"), config.text.tokenizer
+    if not beside.is_file():
+        if config.text.name == "random" and named is None:
+            raise TrainingError(
+                f"{file}: no tokenizer.json lies beside it, and another would give its token "
+                "embeddings other words.",
+                help="Name the one it was trained with: [text] tokenizer.",
+            )
+        return None
+    tokenizer = load_tokenizer(beside)
+    if named is not None and load_tokenizer(named).get_vocab() != tokenizer.get_vocab():
+        raise TrainingError(
+            f"{named}: its tokens are not those of {beside}, with which the weights were trained.",
+            help="Leave [text] tokenizer out.",
+        )
+    return tokenizer
+
+
+def _check_front_end(folder: Path, config: TrainConfig) -> None:
+    """Compare the settings' log-mel with what the weights heard, where their folder tells."""
+    if (folder / "config.toml").is_file():
+        heard = load_config(TrainConfig, folder / "config.toml").front_end
+    elif (folder / CONFIG_FILE).is_file():
+        heard = load_config(ModelConfig, folder / CONFIG_FILE).log_mel
+    else:
+        return
+    if heard != config.front_end:
+        ours, theirs = to_dict(config.front_end), to_dict(heard)
+        differ = [f"{name} {theirs[name]}" for name in theirs if theirs[name] != ours.get(name)]
+        raise TrainingError(
+            f"{folder}: its weights heard another front end than 'front_end' says: "
+            f"{', '.join(differ)}.",
+            help="Copy [front_end] too.",
+        )
 
 
 def load_start(model: nn.Module, start: Path) -> None:
@@ -59,6 +103,7 @@ def load_start(model: nn.Module, start: Path) -> None:
 
     Raises:
         TrainingError: Some are missing, unknown or of another shape.
+        ModelError: The file is no checkpoint.
     """
     file = start_file(start)
     found, wanted = read_tensors(file), model.state_dict()
@@ -74,6 +119,6 @@ def load_start(model: nn.Module, start: Path) -> None:
     if wrong:
         raise TrainingError(
             f"{file}: its weights are not of the settings' towers: {shorten(wrong)}.",
-            help="Copy [audio], [text] and [projection] from the run's config.toml.",
+            help="Copy [front_end], [audio], [text] and [projection] from the run's config.toml.",
         )
     model.load_state_dict(found)
