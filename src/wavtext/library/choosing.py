@@ -11,6 +11,7 @@ from jaxtyping import Float32
 
 from wavtext.library.candidates import Candidate, Catalogue, SearchOptions
 from wavtext.library.exact import Index, Vector
+from wavtext.library.matrix import clip_means
 from wavtext.library.records import ClipRecord
 
 READ_AT_ONCE = 20  # candidates
@@ -123,9 +124,7 @@ def _sound_alike(found: Sequence[Found]) -> np.ndarray:
     apart = np.abs(np.subtract.outer(durations, durations))
     near = np.less_equal(apart, SAME_DURATION * np.maximum.outer(durations, durations))
     vectors = [each.heard.vectors for each in found]
-    firsts = np.cumsum([0, *map(len, vectors[:-1])])
-    means = np.add.reduceat(np.concatenate(vectors), firsts, axis=0)
-    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    means = clip_means(np.concatenate(vectors), np.cumsum([0, *map(len, vectors[:-1])]))
     alike = near & (means @ means.T >= SAME_COSINE)
     np.fill_diagonal(alike, val=False)
     return alike

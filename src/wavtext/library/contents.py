@@ -14,6 +14,7 @@ from wavtext.errors import DamagedLibraryError
 from wavtext.library.choice import model_label
 from wavtext.library.duplicates import same_sounds
 from wavtext.library.export import write_embeddings
+from wavtext.library.matrix import clip_means
 from wavtext.library.quantised import EXACT_UP_TO
 from wavtext.library.reader import Reader
 from wavtext.library.records import ClipRecord
@@ -70,9 +71,7 @@ def clip_embeddings(
     matrix = reader.matrix().compacted()
     if not len(matrix.clip_ids):
         return matrix.clip_ids, np.empty((0, matrix.vectors.shape[1]), np.float32)
-    means = np.add.reduceat(matrix.vectors, matrix.offsets[:-1], axis=0)
-    norms = np.linalg.norm(means, axis=1, keepdims=True)
-    return matrix.clip_ids, means / np.maximum(norms, 1e-12)
+    return matrix.clip_ids, clip_means(matrix.vectors, matrix.offsets[:-1])
 
 
 def find_problems(reader: Reader) -> list[str]:

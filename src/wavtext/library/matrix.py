@@ -182,6 +182,19 @@ def _append(array: np.ndarray, tail: np.ndarray) -> np.ndarray:
     return buffer[:total]
 
 
+def clip_means(
+    vectors: Float32[np.ndarray, "windows dim"], firsts: Int64[np.ndarray, " clips"]
+) -> Float32[np.ndarray, "clips dim"]:
+    """An embedding for each clip: the mean of its windows', of length 1.
+
+    Args:
+        vectors: All clips' windows, one clip after the other.
+        firsts: Where each clip's begin.
+    """
+    means = np.add.reduceat(vectors, firsts, axis=0)
+    return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+
+
 def padded(
     vectors: Float32[np.ndarray, "windows dim"], multiple: int
 ) -> Float32[np.ndarray, "windows padded"]:
