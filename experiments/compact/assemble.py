@@ -1,8 +1,8 @@
 """Trained weights, averaged -> the model folder inside the package.
 
     python experiments/compact/assemble.py --fit runs/compact/distilled runs/compact/tuned \
-        --crops runs/compact/crops --ingredients runs/compact/ingredients \
-        --began-as "the folder of commit 0f47e33" --out src/wavtext/model/compact
+        --share 0.7 0.3 --crops runs/compact/crops --ingredients runs/compact/ingredients \
+        --began-as "commit 0f47e33" --out src/wavtext/model/compact
 
 The card's numbers come from report.py, which measures the folder afterwards and writes them into
 card.md.

@@ -93,7 +93,7 @@ def main() -> None:
     if arguments.also:
         other = json.loads(arguments.also.read_text())
         elsewhere = f"""
-The same graph with the weights before (model {other["model"]}, commit {other["commit"]}) on another machine, {other["cpu"]}, whose bfloat16
+The same graph with earlier weights (model {other["model"]}, commit {other["commit"]}) on another machine, {other["cpu"]}, whose bfloat16
 instructions multiply whole tiles (AMX), which the first one's do not:
 
 {speed(other)}
@@ -190,7 +190,7 @@ a long way to go.
 
 CORPUS is the developers' corpus, CLONES a folder of clones of the repositories in `experiments/compact/gathered.csv`, named
 owner+name. About two hours on two cores.  Three stages: the audio tower learns from a teacher, captions and phrases (`fit.py`, twice, as sounds
-were gathered), both projections, the last block and what follows it from captions alone (`wavtext train`), and what ships is the mean of the last two
+were gathered), both projections, the last block and what follows it from captions alone (`wavtext train`), and what ships is a mean of the last two
 ([decision 94](decisions/0094-tuned-by-the-papers-loss.md)).
 
 <!-- not run: hours, and sounds that cannot be handed on -->
@@ -211,8 +211,8 @@ $ python experiments/compact/fit.py $DATA $CALM --out runs/compact/distilled --s
       --block-rate 1.5e-4 --validate-every 250
 $ python experiments/compact/own_pairs.py --packed runs/compact/packed --roots CORPUS runs/gathered --out runs/own-pairs.jsonl
 $ wavtext train configs/compact-tune.toml --data runs/own-pairs.jsonl --out runs/compact/tuned
-$ python experiments/compact/assemble.py --fit runs/compact/distilled runs/compact/tuned --crops runs/compact/crops \\
-      --ingredients runs/compact/ingredients --centre 0.3 --began-as "the folder of commit 0f47e33" --out src/wavtext/model/compact
+$ python experiments/compact/assemble.py --fit runs/compact/distilled runs/compact/tuned --share 0.7 0.3 --crops runs/compact/crops \\
+      --ingredients runs/compact/ingredients --centre 0.3 --began-as "commit 0f47e33" --out src/wavtext/model/compact
 ```
 
 Historically `fit.py` began with the run that became the folder of 0f47e33, not with that folder's graphs (their 16 and 8 bits), and learnt from
