@@ -100,7 +100,7 @@ def main() -> None:
         else:
             text, values = claim_c(corpus, arguments.described, arguments.wavtext5k)
         (arguments.out / f"claim_{claim}.md").write_text(text + "\n")
-        facts = {"command": sys.argv[1:], **environment(), **values}
+        facts = {"claim": claim, **environment(), **values}
         (arguments.out / f"claim_{claim}.json").write_text(json.dumps(facts, indent=1) + "\n")
         print(text, flush=True)
 

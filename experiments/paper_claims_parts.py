@@ -239,12 +239,23 @@ def difference(
     return pool_seeds(values, a[0].directions[direction].clusters)
 
 
+Key = tuple[str, str, str, str]  # A, B, direction, metric
+
+
+def compared(
+    runs: Mapping[str, Sequence[Evaluation]], pairs: Sequence[tuple[str, str]]
+) -> tuple[dict[Key, Pooled], dict[Key, float]]:
+    """A minus B of each pair and metric, and their p-values after Holm over all of them."""
+    found = {(a, b, d, m): difference(runs[a], runs[b], d, m) for a, b in pairs for d, m in METRICS}
+    adjusted = holm({repr(key): each.p for key, each in found.items()})
+    return found, {key: adjusted[repr(key)] for key in found}
+
+
 def values_of(
     runs: Mapping[str, Sequence[Evaluation]], pairs: Sequence[tuple[str, str]]
 ) -> dict[str, dict[str, dict[str, list[float]]]]:
     """What both tables show, as numbers: estimate, low, high and, of differences, Holm's p."""
-    found = {(a, b, d, m): difference(runs[a], runs[b], d, m) for a, b in pairs for d, m in METRICS}
-    adjusted = holm({repr(key): each.p for key, each in found.items()})
+    found, adjusted = compared(runs, pairs)
     return {
         "scores": {
             name: {f"{d} {m}": bounds(pooled(each, d, m)) for d, m in METRICS}
@@ -252,7 +263,7 @@ def values_of(
         },
         "differences": {
             f"{a} - {b}": {
-                f"{d} {m}": [*bounds(found[a, b, d, m]), round(adjusted[repr((a, b, d, m))], 4)]
+                f"{d} {m}": [*bounds(found[a, b, d, m]), round(adjusted[a, b, d, m], 4)]
                 for d, m in METRICS
             }
             for a, b in pairs
@@ -278,13 +289,11 @@ def difference_table(
     runs: Mapping[str, Sequence[Evaluation]], pairs: Sequence[tuple[str, str]]
 ) -> str:
     """Differences in points with 95 % intervals; a star where p < 0.05 after Holm."""
-    found = {(a, b, d, m): difference(runs[a], runs[b], d, m) for a, b in pairs for d, m in METRICS}
-    adjusted = holm({repr(key): each.p for key, each in found.items()})
+    found, adjusted = compared(runs, pairs)
     rows = []
     for a, b in pairs:
         cells = [
-            shown(found[a, b, d, m], sign=True)
-            + (" *" if adjusted[repr((a, b, d, m))] < 0.05 else "")
+            shown(found[a, b, d, m], sign=True) + (" *" if adjusted[a, b, d, m] < 0.05 else "")
             for d, m in METRICS
         ]
         rows.append([f"{a} − {b}", *cells])

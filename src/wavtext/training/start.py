@@ -56,7 +56,7 @@ def build_new(config: TrainConfig, captions: Iterable[str]) -> Built:
     file = start_file(config.start)
     _check_front_end(file.parent, config)
     built = build(config, captions, tokenizer=_tokenizer_of(file, config))
-    load_start(built.model, config.start)
+    _load(built.model, file)
     return built
 
 
@@ -98,14 +98,13 @@ def _check_front_end(folder: Path, config: TrainConfig) -> None:
         )
 
 
-def load_start(model: nn.Module, start: Path) -> None:
-    """Give a model the weights of `start`; all of them must fit.
+def _load(model: nn.Module, file: Path) -> None:
+    """Give a model a file's weights; all of them must fit.
 
     Raises:
         TrainingError: Some are missing, unknown or of another shape.
         ModelError: The file is no checkpoint.
     """
-    file = start_file(start)
     found, wanted = read_tensors(file), model.state_dict()
     wrong = sorted(
         [f"{name} is missing" for name in wanted.keys() - found.keys()]
