@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from split import split_of
-from text_bank import load_minilm, make_model, plain_features, read_fit
+from text_bank import embed_plainly, load_minilm, make_model, read_fit
 from torch import nn
 
 import wavtext
@@ -60,9 +60,8 @@ class TextGraph(nn.Module):
 
 def common_part(model: Clap, bert: nn.Module, tokenizer) -> torch.Tensor:
     """The mean embedding of the captions that relevance is calibrated against: (1, dim)."""
-    with torch.no_grad():
-        features = plain_features(bert, tokenizer, list(background_captions()))
-        return F.normalize(model.text_projection(features), dim=-1).mean(0, keepdim=True)
+    captions = list(background_captions())
+    return embed_plainly(model, bert, tokenizer, captions).mean(0, keepdim=True)
 
 
 def average(
@@ -161,8 +160,7 @@ def agreement(folder: Path, model: Clap, common, bert, tokenizer) -> dict[str, f
         heard /= np.linalg.norm(heard, axis=1, keepdims=True)
         found[f"audio, {graph.precision}"] = float((heard * expected).sum(1).min())
     captions = list(background_captions())
-    said = F.normalize(model.text_projection(plain_features(bert, tokenizer, captions)), dim=-1)
-    said = F.normalize(said - common, dim=-1)
+    said = F.normalize(embed_plainly(model, bert, tokenizer, captions) - common, dim=-1)
     read = wavtext.load_model(folder).embed_text(captions)
     return found | {"text, 8 bits": float((read * said.numpy()).sum(1).min())}
 

@@ -38,6 +38,7 @@ from split import split_of
 from text_bank import (
     PHRASES,
     captions_of,
+    embed_plainly,
     load_minilm,
     load_phrases,
     make_model,
@@ -270,9 +271,7 @@ def main() -> None:
 
         @torch.no_grad()
         def embed_texts(texts):
-            return F.normalize(
-                model.text_projection(plain_features(bert, tokenizer, texts)), dim=-1
-            )
+            return embed_plainly(model, bert, tokenizer, texts)
 
         line = {"step": step} | scores_of(embed_mel, embed_texts, held, held_mel)
         log.write(json.dumps(line) + "\n"), log.flush()

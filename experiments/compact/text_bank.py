@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 from wavtext.training.checkpoint import read_tensors
 from wavtext.training.clap import Clap
@@ -62,6 +63,12 @@ def captions_of(clip) -> list[str]:
     if not description or description.lower() == title.lower():
         return [title]
     return [title, title, description, f"{title}. {description}"]
+
+
+@torch.no_grad()
+def embed_plainly(model: Clap, bert, tokenizer, texts) -> torch.Tensor:
+    """(texts, dim): embeddings of length 1, in batches as `plain_features`."""
+    return F.normalize(model.text_projection(plain_features(bert, tokenizer, texts)), dim=-1)
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ from fit import TEMPLATES, Stem, load_shards
 from text_bank import (
     PHRASES,
     captions_of,
+    embed_plainly,
     load_minilm,
     load_phrases,
     make_model,
@@ -88,7 +89,7 @@ def main() -> None:
 
     @torch.no_grad()
     def embed_texts(texts):
-        return F.normalize(model.text_projection(plain_features(bert, tokenizer, texts)), dim=-1)
+        return embed_plainly(model, bert, tokenizer, texts)
 
     def validate(step):
         bert.eval()

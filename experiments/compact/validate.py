@@ -106,7 +106,7 @@ def classification(score, labels):
 @torch.no_grad()
 def main() -> None:
     from assemble import average, common_part, weights_of
-    from text_bank import load_minilm, make_model, plain_features
+    from text_bank import embed_plainly, load_minilm, make_model
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
@@ -132,8 +132,7 @@ def main() -> None:
     for centre in arguments.centre:
 
         def embed_texts(texts: list[str], centre: float = centre) -> torch.Tensor:
-            plain = model.text_projection(plain_features(bert, tokenizer, texts))
-            asked = torch.nn.functional.normalize(plain, dim=-1) - centre * common
+            asked = embed_plainly(model, bert, tokenizer, texts) - centre * common
             return torch.nn.functional.normalize(asked, dim=-1)
 
         found = scores_of(None, embed_texts, held, mel, sounds=sounds)

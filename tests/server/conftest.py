@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import shutil
 import socket
 import threading
 import time
@@ -127,6 +128,15 @@ def sounds(tmp_path_factory: pytest.TempPathFactory, model: CachedModel) -> Path
     with SoundLibrary.open(folder, model=model) as library:
         report = library.index(workers=1)
     assert report.indexed == 10
+    return folder
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, sounds: Path) -> Path:
+    """A folder that is not indexed yet, with a file that cannot be."""
+    folder = tmp_path / "fresh"
+    shutil.copytree(sounds / "machines", folder / "machines")
+    (folder / "broken.wav").write_bytes(b"RIFF but no more")
     return folder
 
 

@@ -1,7 +1,6 @@
 """Indexing from the page runs in another process, whose death is not the server's."""
 
 import json
-import shutil
 import sys
 import threading
 from pathlib import Path
@@ -36,15 +35,6 @@ WAITS = (
     sys.executable, "-c",
     BEGINS + f"sys.stdin.read(); print({json.dumps({'report': REPORT})!r})",
 )  # fmt: skip
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, sounds: Path) -> Path:
-    """A folder that is not indexed yet, with a file that cannot be."""
-    folder = tmp_path / "fresh"
-    shutil.copytree(sounds / "machines", folder / "machines")
-    (folder / "broken.wav").write_bytes(b"RIFF but no more")
-    return folder
 
 
 def test_the_report_is_that_of_a_run_in_this_process(fresh: Path) -> None:

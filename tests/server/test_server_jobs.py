@@ -1,10 +1,7 @@
 """Indexing from the page: progress as events, failures with reasons, one run at a time."""
 
 import json
-import shutil
 import threading
-
-import pytest
 
 
 def headers(client):
@@ -16,15 +13,6 @@ def events(client, job_id):
     for block in text.strip().split("\n\n"):
         lines = block.split("\n")
         yield lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))
-
-
-@pytest.fixture
-def fresh(tmp_path, sounds):
-    """A folder that is not indexed yet, with a file that cannot be."""
-    folder = tmp_path / "fresh"
-    shutil.copytree(sounds / "machines", folder / "machines")
-    (folder / "broken.wav").write_bytes(b"RIFF but no more")
-    return folder
 
 
 def test_a_folder_that_is_not_indexed_yet_is_an_empty_library(make_client, fresh):
