@@ -85,6 +85,19 @@ def dumps_toml(values: Mapping[str, Any]) -> str:
     return tomli_w.dumps(values)
 
 
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of the settings that differ between two results of `to_dict`."""
+    changed: list[str] = []
+    for name in sorted({*before, *now}):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            tables = cast(dict[str, Any], old), cast(dict[str, Any], new)
+            changed += differences(*tables, f"{prefix}{name}.")
+        elif old != new:
+            changed.append(prefix + name)
+    return changed
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         items = cast(dict[str, Any], value).items()

@@ -6,6 +6,7 @@
 Where the paper's datasets cannot be had, `Corpora` names other folders that stand in for them.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
@@ -14,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from wavtext.config import from_dict, read_toml
+from wavtext.config import differences, from_dict, load_config, read_toml, save_config, to_dict
 from wavtext.corpora.captions import PAPER_TEMPLATE, CaptionBuilder
 from wavtext.corpora.exclusions import read_usable_clips
 from wavtext.corpora.manifest import Clip, read_manifest, write_manifest
@@ -168,17 +169,23 @@ def check_same(name: str, setting: Setting) -> None:
         ConfigError: The folder holds another training's results.
     """
     experiment = load_experiment(name, replace(setting, data=Path()))  # wherever the root lies
-    digest = sha256(repr(experiment).encode())
-    for dataset in dict.fromkeys((*experiment.datasets, *TEST_SETS)):
-        digest.update(setting.manifest_of(dataset).read_bytes())
-    path = setting.out / name / "made-from"
-    if path.exists() and path.read_text(encoding="utf-8").strip() != digest.hexdigest():
-        raise ConfigError(
-            f"{path.parent}: made from other settings or other data than these.",
-            help="Name another folder: --out.",
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(digest.hexdigest() + "\n", encoding="utf-8")
+    datasets = dict.fromkeys((*experiment.datasets, *TEST_SETS))
+    data = {each: sha256(setting.manifest_of(each).read_bytes()).hexdigest() for each in datasets}
+    folder = setting.out / name
+    settings_file, data_file = folder / "experiment.toml", folder / "manifests.json"
+    if settings_file.exists():  # read through Experiment: a setting that is new has its default
+        before = to_dict(load_config(Experiment, settings_file))
+        changed = differences(before, to_dict(experiment))
+        data_before = json.loads(data_file.read_text(encoding="utf-8"))
+        changed += [f"the manifest of {each}" for each in differences(data_before, data)]
+        if changed:
+            raise ConfigError(
+                f"{folder}: made from other settings or data: {', '.join(changed)}.",
+                help="Name another folder: --out.",
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    data_file.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    save_config(experiment, settings_file)
 
 
 def _identity(clip: Clip) -> str:

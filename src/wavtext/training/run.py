@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from wavtext import __version__
-from wavtext.config import dumps_toml, load_config, save_config, to_dict
+from wavtext.config import differences, dumps_toml, load_config, save_config, to_dict
 from wavtext.errors import TrainingError
 from wavtext.training.config import TrainConfig
 from wavtext.training.packs import data_digest
@@ -97,7 +97,7 @@ class RunFolder:
         if not file.exists():
             raise TrainingError(f"{self.path} holds no run to resume.", help="Leave out --resume.")
         before = to_dict(load_config(TrainConfig, file))
-        changed = _differences(before, to_dict(config))
+        changed = differences(before, to_dict(config))
         # a longer run, other loading or another patience is the same run going on
         changed = [name for name in changed if name not in ("epochs", "workers", "patience")]
         if changed:
@@ -216,17 +216,3 @@ def environment() -> dict[str, Any]:
 def config_text(config: TrainConfig) -> str:
     """The settings as they stand in config.toml."""
     return dumps_toml(to_dict(config))
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    changed: list[str] = []
-    for name in sorted({*before, *now}):
-        old, new = before.get(name), now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            inner = _differences(
-                cast(dict[str, Any], old), cast(dict[str, Any], new), f"{prefix}{name}."
-            )
-            changed += inner
-        elif old != new:
-            changed.append(prefix + name)
-    return changed
