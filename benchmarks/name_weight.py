@@ -24,8 +24,8 @@ import numpy as np
 from machine import machine
 from relevance import logistic, stem
 
-from wavtext.library.candidates import NAME_WEIGHT, SAMPLE, content_words
-from wavtext.library.exact import clip_scores
+from wavtext.library.candidates import NAME_WEIGHT, content_words
+from wavtext.library.exact import ExactIndex, clip_scores
 from wavtext.library.library import SoundLibrary
 from wavtext.library.relevance import FITTED, Relevance, background_captions
 
@@ -118,8 +118,8 @@ def examples(matrix, background, titles, query, vector, relevant):
     best = clip_scores(scores, matrix.offsets)
     spans = zip(matrix.offsets[:-1], matrix.offsets[1:], strict=True)
     windows = matrix.vectors[[a + int(np.argmax(scores[a:b])) for a, b in spans]]
-    sample = matrix.vectors[:: max(1, -(-len(matrix.vectors) // SAMPLE))]
-    by = Relevance.of_query(vector, background, sample).standardised(best, windows)
+    typical = ExactIndex(matrix).typical()
+    by = Relevance.of_query(vector, background, typical).standardised(best, windows)
     odds = FITTED.bias + by @ [FITTED.caption, FITTED.library]
     return odds, shares, best + NAME_WEIGHT * (sample @ vector).std() * shares, relevant
 

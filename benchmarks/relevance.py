@@ -22,9 +22,9 @@ import numpy as np
 from machine import machine
 
 from wavtext.corpora.manifest import read_manifest
-from wavtext.library.candidates import SAMPLE, content_words
+from wavtext.library.candidates import content_words
 from wavtext.library.choosing import ORDERED
-from wavtext.library.exact import clip_scores
+from wavtext.library.exact import ExactIndex, clip_scores
 from wavtext.library.library import SoundLibrary
 from wavtext.library.relevance import (
     FITTED,
@@ -89,7 +89,7 @@ def examples(library: SoundLibrary, queries: list[str], words: dict[str, set[str
     names = {clip.clip_id: clip.path.name for clip in library.clips()}
     clip_words = [words[names[clip_id]] for clip_id in matrix.clip_ids.tolist()]
     background = library.model.embed_text(background_captions())
-    sample = matrix.vectors[:: max(1, -(-len(matrix.vectors) // SAMPLE))]
+    typical = ExactIndex(matrix).typical()
     features, labels, fit, kinds = [], [], [], []
     for begin in range(0, len(queries), 64):
         block = [each for each in queries[begin : begin + 64] if 1 <= len(content_words(each)) <= 4]
@@ -100,7 +100,7 @@ def examples(library: SoundLibrary, queries: list[str], words: dict[str, set[str
             relevant = np.array([wanted <= each for each in clip_words])
             scores = matrix.vectors @ vector
             by_clip = clip_scores(scores, matrix.offsets)
-            relevance = Relevance.of_query(vector, background, sample)
+            relevance = Relevance.of_query(vector, background, typical)
             fits = hashlib.md5(" ".join(sorted(wanted)).encode()).digest()[0] % 2 == 0
             if relevant.sum() < 3:
                 continue

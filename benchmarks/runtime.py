@@ -3,9 +3,9 @@
     python benchmarks/runtime.py [--sounds DIR] [--rounds 5] [--fit runs/compact/last/fit.pt]
 
 One thread each, alternating rounds, CPU seconds.  For each runtime and precision: times real time,
-cosine to float32, and how much the top ten of real queries overlaps with float32's.  Float32 is
-torch's output for the weights in --fit, from which the graph was made, or else ONNX Runtime's.
-int8 is ONNX Runtime's dynamic quantisation, 8-bit weights and activations.
+cosine to the reference, and how much the top ten of real queries overlaps with the reference's.
+"8 bits" is the graph in the package; with --fit, the torch weights that it was made from, float
+graphs of these are compared too, and torch's output is the reference.
 """
 
 import argparse
@@ -18,11 +18,15 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import openvino
+import torch
 from machine import machine, summary
 
 import wavtext
 from wavtext.audio.decode import AUDIO_SUFFIXES
 from wavtext.model.captions import CAPTION_BANK, read_captions
+from wavtext.training.compact import CompactAudioEncoder
+from wavtext.training.export import export_onnx
+from wavtext.training.projection import NormedProjection
 
 Runner = Callable[[np.ndarray], np.ndarray]
 
@@ -53,27 +57,8 @@ def onnxruntime_runner(graph: Path) -> Runner:
     return lambda window: session.run(None, {name: window[None]})[0][0]
 
 
-def int8_graph(graph: Path, folder: Path) -> Path:
-    """The graph with 8-bit weights, and activations that are quantised as they come."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    plain, quantised = folder / "plain.onnx", folder / "int8.onnx"
-    onnx.save(onnx.load(graph), plain)
-    quant_pre_process(str(plain), str(plain), skip_symbolic_shape=True)
-    quantize_dynamic(plain, quantised, weight_type=QuantType.QUInt8)
-    return quantised
-
-
-def torch_runner(fit: Path) -> Runner:
+def module_of(fit: Path) -> torch.nn.Module:
     """The module that the graph was made from."""
-    import torch
-
-    from wavtext.training.compact import CompactAudioEncoder
-    from wavtext.training.projection import NormedProjection
-
-    torch.set_num_threads(1)
     state = torch.load(fit, weights_only=True)
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
@@ -83,11 +68,13 @@ def torch_runner(fit: Path) -> Runner:
     encoder.load_state_dict(part("audio."))
     projection = NormedProjection(encoder.dim, len(state["audio_projection.fc2.bias"]))
     projection.load_state_dict(part("audio_projection."))
-    both = torch.nn.Sequential(encoder, projection).eval()
+    return torch.nn.Sequential(encoder, projection).eval()
 
+
+def torch_runner(module: torch.nn.Module) -> Runner:
     def run(window: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return both(torch.from_numpy(window)[None])[0].numpy()
+            return module(torch.from_numpy(window)[None])[0].numpy()
 
     return run
 
@@ -102,26 +89,29 @@ def main() -> None:
     parser.add_argument("--fit", type=Path, help="the torch weights that the graph was made from")
     arguments = parser.parse_args()
     model = wavtext.load_model()
-    graph = model.folder / "audio.onnx"
+    torch.set_num_threads(1)
     paths = sorted(p for p in arguments.sounds.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     windows = [mel for path in paths[: arguments.limit] for _, _, mel in model.cut(path)]
     full = max(window.shape for window in windows)
     timed = [window for window in windows if window.shape == full][:20]
     scratch = tempfile.TemporaryDirectory()
-    small = int8_graph(graph, Path(scratch.name))
-    names = ["onnxruntime f32", "onnxruntime int8", "openvino f32"]
-    reference_name = "torch f32" if arguments.fit else "onnxruntime f32"
+    plain = Path(scratch.name) / "float.onnx"
+    names = ["onnxruntime 8 bits", "openvino 8 bits"]
     if arguments.fit:
-        names.insert(0, reference_name)
-    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        names.append("openvino bf16")
+        module = module_of(arguments.fit)
+        export_onnx(module, torch.zeros(1, *full), plain, name="log_mel", axis="frames")
+        names = ["torch f32", "onnxruntime f32", "openvino f32", "openvino bf16", *names]
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        names = [name for name in names if name != "openvino bf16"]
 
     def runner(name: str, shape: tuple[int, ...]) -> Runner:
         if name == "torch f32":
-            return torch_runner(arguments.fit)
-        if name.startswith("onnxruntime"):
-            return onnxruntime_runner(small if name.endswith("int8") else graph)
-        return openvino_runner(graph, name.split()[1], shape)
+            return torch_runner(module)
+        runtime, precision = name.split(maxsplit=1)
+        graph = model.folder / "audio.onnx" if precision == "8 bits" else plain
+        if runtime == "onnxruntime":
+            return onnxruntime_runner(graph)
+        return openvino_runner(graph, "bf16" if precision == "bf16" else "f32", shape)
 
     runners = {name: runner(name, full) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -143,13 +133,13 @@ def main() -> None:
         found = np.array(rows)
         embeddings[name] = found / np.linalg.norm(found, axis=1, keepdims=True)
     queries = model.embed_text(read_captions(CAPTION_BANK)[::5])
-    reference = embeddings[reference_name]
+    reference = embeddings[names[0]]
     top = np.argsort(-queries @ reference.T, axis=1)[:, :10]
     result: dict[str, object] = machine() | {
         "model": model.identity,
         "windows": len(windows),
         "queries": len(queries),
-        "reference": reference_name,
+        "reference": names[0],
     }
     for name in names:
         cosine = (embeddings[name] * reference).sum(1)

@@ -33,6 +33,7 @@ def table(report: dict, split: str) -> str:
     columns = {"student": "compact", "before": "first compact model"}
     columns = {key: name for key, name in columns.items() if key in rows}
     columns["teacher bridge"] = "YAMNet, label bridge (the teacher alone)"
+    columns["teachers bridge"] = "both teachers, label bridge"
     lines = ["| | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
     for key, name in LINES.items():
         cells = " | ".join(number(rows[column][key]) for column in columns)
@@ -49,19 +50,21 @@ def pools(report: dict, split: str) -> str:
 
 
 def speed(bench: dict) -> str:
-    rows = bench["speed"]
+    """One column for each way that the benchmark ran."""
+    ways = bench["speed"]
 
     def cell(value: dict) -> str:
         return f"{value['median']:g} [{value['interval'][0]:g}, {value['interval'][1]:g}]"
 
-    lines = ["| | float32 | bfloat16 |", "|---|---|---|"]
+    lines = ["| | " + " | ".join(ways) + " |", "|---" * (len(ways) + 1) + "|"]
     for key, name in (
         ("times real time per core", "times real time a core, 10 s clips"),
         ("ratio to transformers", "times as fast as transformers' ClapModel + extractor, float32"),
         ("1.1 s clips a second", "clips of 1.1 s a second a core"),
+        ("text query, ms", "text query, ms"),
     ):
-        lines.append(f"| {name} | {cell(rows['f32'][key])} | {cell(rows['bf16'][key])} |")
-    lines.append(f"| text query, ms | {cell(rows['text query, ms'])} | |")
+        cells = (cell(way[key]) if key in way else "" for way in ways.values())
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -93,7 +96,7 @@ def main() -> None:
     if arguments.also:
         other = json.loads(arguments.also.read_text())
         elsewhere = f"""
-The same graph with earlier weights (model {other["model"]}, commit {other["commit"]}) on another machine, {other["cpu"]}, whose bfloat16
+Before its convolutions had 8 bits (model {other["model"]}, commit {other["commit"]}) on another machine, {other["cpu"]}, whose bfloat16
 instructions multiply whole tiles (AMX), which the first one's do not:
 
 {speed(other)}

@@ -1,23 +1,20 @@
-"""Train the compact model's audio tower on crops, captions and a teacher's view of them (two CPU
+"""Train the compact model's audio tower on crops, captions and teachers' views of them (two CPU
 cores, half an hour).
 
     python experiments/compact/fit.py --crops runs/compact/crops --packed runs/compact/packed \
-        --ingredients runs/compact/ingredients --out runs/compact/head --steps 2500 --batch 512
-        --frozen
-    python experiments/compact/fit.py ... --out runs/compact/fit --steps 400 --batch 128 --start
-    runs/compact/head
+        --ingredients runs/compact/ingredients --start runs/compact/shipped \
+        --out runs/compact/distilled --steps 750 --batch 128
 
-aiSFX's blocks run in OpenVINO and stay as they are.  With --frozen that is all four of them: their
-outputs are kept for a few spoilt versions of each crop, and thousands of cheap steps train the
-attention layer, the projections and the distillation head.  Without it the fourth block learns
-too, from where --start stopped.  Losses, all in the one space of sounds and sentences:
+aiSFX's first blocks run in OpenVINO and stay as they are; the last --blocks of its four, the
+attention layer and the projections learn.  Losses, all in the one space of sounds and sentences:
   captions   symmetric cross-entropy (Deshmukh et al. 2022, eq. 3-4); a mixture matches the
-  captions of both its sounds,
-             equal texts are positives, texts that a plain sentence encoder finds alike are no
-             negatives
-  bank       each crop against one phrase of each of the teacher's 521 labels; target: the
-  teacher's scores distil     a linear head on the representation guesses YAMNet's representation
-  (256 principal components) calm       a spoilt crop and its clean self have one embedding
+             captions of both its sounds, equal texts are positives, texts that a plain sentence
+             encoder finds alike are no negatives
+  bank       each crop against one phrase of each of the teachers' 521 labels; target: the
+             geometric mean of what YAMNet and, twice, MobileNet hear (teachers.py)
+  distil     a linear head on the representation guesses the representations of both teachers (256
+             principal components each)
+  calm       a spoilt crop and its clean self have one embedding
 MiniLM is frozen here; tune_text.py tunes it afterwards on the embeddings of sounds that this
 script leaves behind.
 """
@@ -48,40 +45,44 @@ from text_bank import (
 from torch import nn
 from validate import scores_of
 
-from wavtext.training.compact import CompactAudioEncoder
+from wavtext.training.compact import CompactAudioEncoder, level
 
 TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
 
 
 def load_shards(folder: Path, clips: list) -> list[dict[str, np.ndarray]]:
-    """The crops, without those of clips that were screened out after they were made.
-
-    Shards that were made before clipping was tried hear each crop as it is in its place.
-    """
+    """The crops, without those of clips that were screened out after they were made."""
     allowed = np.array([split_of(clip) == "train" for clip in clips] + [True])  # -1: no clip
     shards = []
     for path in sorted(folder.glob("[0-9]*[0-9].npz")):
         shard = dict(np.load(path))
-        shard.setdefault("clipped", shard["mel"])
         keep = allowed[shard["who"]].all(1)
         shards.append({name: value[keep] for name, value in shard.items()})
     return shards
 
 
-class Stem:
-    """aiSFX's blocks in bfloat16, the first three or all: (batch, frames, 72) dB -> what `tail` or
-    `pool` takes.
-    """
+def whitening(shards: list[dict[str, np.ndarray]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and basis (dim, 256) of a teacher's representations over the crops."""
+    pool = np.concatenate([shard[name] for shard in shards])[:40_000].astype(np.float32)
+    value, vector = np.linalg.eigh(np.cov((pool - pool.mean(0)).T))
+    basis = vector[:, ::-1][:, :256] / np.sqrt(value[::-1][:256] + 1e-4)
+    return pool.mean(0), basis.astype(np.float32)
 
-    def __init__(self, encoder: CompactAudioEncoder, *, whole: bool = False) -> None:
+
+class Stem:
+    """aiSFX's first blocks in bfloat16: (batch, frames, 72) dB -> what `rest` takes."""
+
+    def __init__(self, encoder: CompactAudioEncoder, blocks: int) -> None:
         class Graph(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.encoder = encoder
+                self.blocks = nn.ModuleList(encoder.blocks[:blocks])
 
             def forward(self, log_mel):
-                x = self.encoder.stem(log_mel)
-                return self.encoder.steps(x) if whole else x
+                x = level(log_mel).unsqueeze(1)
+                for block in self.blocks:
+                    x = F.max_pool2d(block(x), 2)
+                return x
 
         self.model = openvino.convert_model(Graph().eval(), example_input=torch.zeros(2, 108, 72))
         self.core, self.compiled = openvino.Core(), {}
@@ -115,6 +116,14 @@ class Stem:
         return torch.from_numpy(np.concatenate(parts)[: len(log_mel)])
 
 
+def rest(encoder: CompactAudioEncoder, blocks: int, x: torch.Tensor) -> torch.Tensor:
+    """What `Stem` leaves to do: -> representation (batch, dim)."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    for block in encoder.blocks[blocks:3]:
+        x = F.max_pool2d(block(x), 2)
+    return encoder.tail(x)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=Path, required=True)
@@ -125,7 +134,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--calm-share", type=float, default=0.25)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--no-attention", action="store_true")
     parser.add_argument("--weights", type=float, nargs=4, default=[1.0, 1.0, 1.0, 1.0])
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -134,15 +142,11 @@ def main() -> None:
     )
     parser.add_argument("--decay", type=float, default=0.02)
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--block-rate", type=float, default=2e-4)
-    parser.add_argument("--mean-share", type=float, default=0.5)
+    parser.add_argument("--block-rate", type=float, default=2e-4, help="of the blocks")
     parser.add_argument("--sharpen", type=float, default=1.0)
     parser.add_argument("--validate-every", type=int, default=150)
     parser.add_argument("--start", type=Path, help="a run to go on from")
-    parser.add_argument("--frozen", action="store_true", help="keep all of aiSFX's blocks")
-    parser.add_argument(
-        "--versions", type=int, default=3, help="spoilt versions of each crop, with --frozen"
-    )
+    parser.add_argument("--blocks", type=int, default=1, help="of aiSFX's four that learn, 1 to 3")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "arguments.json").write_text(
@@ -152,34 +156,22 @@ def main() -> None:
     rng = np.random.default_rng(arguments.seed)
 
     tokenizer, bert = load_minilm(arguments.ingredients)
-    model = make_model(bert, dim=arguments.dim, attention=not arguments.no_attention)
+    model = make_model(bert, attention=not arguments.no_attention)
     audio = model.audio
     aisfx = torch.load(arguments.ingredients / "aisfx.pt", weights_only=True)
     audio.load_aisfx({k: v.float() for k, v in aisfx.items()})
-    for name, parameter in model.named_parameters():
-        still = ("audio.conv_block1", "audio.conv_block2", "audio.conv_block3", "text.")
-        if name.startswith(
-            (*still, "audio.conv_block4", "audio.frequency") if arguments.frozen else still
-        ):
-            parameter.requires_grad_(False)
+    still = 4 - arguments.blocks
+    for part in (model.text, *audio.blocks[:still]):
+        part.requires_grad_(False)
     if arguments.start:
         model.load_state_dict(read_fit(arguments.start / "fit.pt"))
     audio.eval()
-    stem = Stem(audio, whole=arguments.frozen)
-    rest = (
-        audio.pool
-        if arguments.frozen
-        else lambda x: audio.tail(x.contiguous(memory_format=torch.channels_last))
-    )
+    stem = Stem(audio, still)
     audio.to(memory_format=torch.channels_last)
     for projection in (model.audio_projection, model.text_projection):
         projection.dropout.p = arguments.dropout
-    heads = nn.Linear(audio.dim, 256)
+    heads = nn.Linear(audio.dim, 512)
     bank_scale = nn.Parameter(torch.tensor(math.log(20.0)))
-    if arguments.start and (arguments.start / "heads.pt").exists():  # unpack.py has none
-        more = torch.load(arguments.start / "heads.pt", weights_only=True)
-        heads.load_state_dict(more["heads"])
-        bank_scale.data = more["bank_scale"]
 
     clips = json.loads((arguments.crops / "clips.json").read_text())
     texts_of = [captions_of(clip) for clip in clips]
@@ -196,33 +188,21 @@ def main() -> None:
     begins = np.cumsum([0, *[len(some) for some in phrases]])
 
     shards = load_shards(arguments.crops, clips)
-    pool = np.concatenate([s["middle"] for s in shards]).astype(np.float32)
-    mean = pool.mean(0)
-    value, vector = np.linalg.eigh(np.cov((pool[:40_000] - mean).T))
-    basis = (vector[:, ::-1][:, :256] / np.sqrt(value[::-1][:256] + 1e-4)).astype(np.float32)
+    whiten = [whitening(shards, name) for name in ("middle", "feature")]
     for s in shards:
-        s["middle"] = ((s["middle"].astype(np.float32) - mean) @ basis).clip(-5, 5)
-        share = arguments.mean_share
-        s["scores"] = share * s.pop("mean").astype(np.float32) + (1 - share) * s.pop("most").astype(
-            np.float32
-        )
+        parts = [
+            (s.pop(name).astype(np.float32) - mean) @ basis
+            for name, (mean, basis) in zip(("middle", "feature"), whiten, strict=True)
+        ]
+        s["representation"] = np.concatenate(parts, 1).clip(-5, 5)
+        yamnet = 0.5 * (s.pop("mean").astype(np.float32) + s.pop("most").astype(np.float32))
+        s["scores"] = np.cbrt(yamnet * s.pop("tagged").astype(np.float32) ** 2)
     packed = json.loads((arguments.packed / "clips.json").read_text())
     held = [clip for clip in packed if clip["split"] == "validation"]
     held_mel = np.load(arguments.packed / "mel.npy", mmap_mode="r")
     by_length = {}
     for i, s in enumerate(shards):
         by_length.setdefault(s["mel"].shape[1], []).append(i)
-        if arguments.frozen:
-            kept = arguments.out.parent / f"steps-{arguments.versions}-{i}.pt"
-            if kept.exists():
-                s["steps"] = torch.load(kept, weights_only=True)
-                continue
-            clean = torch.from_numpy(s["mel"]).float() * 0.55 - 100
-            views = [clean, *(spoil(clean) for _ in range(arguments.versions))]
-            s["steps"] = torch.stack(
-                [stem(view.numpy()).bfloat16() for view in views], 1
-            )  # (crops, views, time, 512)
-            torch.save(s["steps"], kept)
     print(
         len(clips),
         "clips",
@@ -233,12 +213,12 @@ def main() -> None:
         flush=True,
     )
 
-    fresh = [p for n, p in model.named_parameters() if p.requires_grad and "conv_block4" not in n]
+    fresh = [p for n, p in model.named_parameters() if p.requires_grad and "conv_block" not in n]
     optimiser = torch.optim.AdamW(
         [
             {
                 "params": [
-                    p for n, p in model.named_parameters() if p.requires_grad and "conv_block4" in n
+                    p for n, p in model.named_parameters() if p.requires_grad and "conv_block" in n
                 ],
                 "lr": arguments.block_rate,
             },
@@ -267,7 +247,9 @@ def main() -> None:
         @torch.no_grad()
         def embed_mel(mel):
             with torch.autocast("cpu", torch.bfloat16):
-                return F.normalize(model.audio_projection(rest(stem(mel))).float(), dim=-1)
+                return F.normalize(
+                    model.audio_projection(rest(audio, still, stem(mel))).float(), dim=-1
+                )
 
         @torch.no_grad()
         def embed_texts(texts):
@@ -278,9 +260,6 @@ def main() -> None:
         print(arguments.out.name, {k: round(v, 4) for k, v in line.items()}, flush=True)
         torch.save(model.state_dict(), arguments.out / "fit.part.pt")
         (arguments.out / "fit.part.pt").rename(arguments.out / "fit.pt")
-        torch.save(
-            {"heads": heads.state_dict(), "bank_scale": bank_scale.data}, arguments.out / "heads.pt"
-        )
         with torch.no_grad():
             for n, p in model.named_parameters():
                 if n in kept:
@@ -294,25 +273,20 @@ def main() -> None:
         members = rng.choice(by_length[frames], size)
         at = rng.integers(0, [len(shards[m]["mel"]) for m in members])
         take = lambda name: np.stack([shards[m][name][i] for m, i in zip(members, at, strict=True)])
-        scores, middle = torch.from_numpy(take("scores")), torch.from_numpy(take("middle"))
+        scores = torch.from_numpy(take("scores"))
+        heard_by_teachers = torch.from_numpy(take("representation"))
         who, below = take("who"), torch.from_numpy(take("below"))
         calm = int(size * arguments.calm_share)
-        if arguments.frozen:
-            view = [*rng.integers(0, 1 + arguments.versions, size), *[0] * calm]
-            crops = zip([*members, *members[:calm]], [*at, *at[:calm]], view, strict=True)
-            features = torch.stack([shards[m]["steps"][i, v] for m, i, v in crops])
-        else:
-            clean = torch.from_numpy(take("mel")).float() * 0.55 - 100
-            loud = torch.from_numpy(take("clipped")).float() * 0.55 - 100
-            driven = torch.from_numpy(rng.random((size, 1, 1)) < 0.25)
-            features = stem(
-                torch.cat([spoil(torch.where(driven, loud, clean)), clean[:calm]]).numpy()
-            )
+        clean = torch.from_numpy(take("mel")).float() * 0.55 - 100
+        loud = torch.from_numpy(take("clipped")).float() * 0.55 - 100
+        driven = torch.from_numpy(rng.random((size, 1, 1)) < 0.25)
+        features = stem(torch.cat([spoil(torch.where(driven, loud, clean)), clean[:calm]]).numpy())
 
         with torch.autocast("cpu", torch.bfloat16):
             model.train()
-            audio.conv_block4.eval()  # its batch norms keep their statistics
-            representation = rest(features)
+            for block in audio.blocks:
+                block.eval()  # batch norms keep their statistics
+            representation = rest(audio, still, features)
             embedding = F.normalize(model.audio_projection(representation).float(), dim=-1)
             guess = heads(representation).float()[:size]
         heard, same = embedding[:size], embedding[size:]
@@ -355,7 +329,7 @@ def main() -> None:
         share = strong / strong.sum(0, keepdim=True).clamp(min=1e-3)
         bank_loss = bank_loss + 0.5 * (-(share * F.log_softmax(logits, 0)).sum(0))[found].mean()
         # distillation, calm
-        distil_loss = ((guess - middle) ** 2).mean()
+        distil_loss = ((guess - heard_by_teachers) ** 2).mean()
         agree = (heard[:calm] * same).sum(1)
         ours = 20 * heard[:calm] @ same.T
         calm_loss = 4 * (1 - agree).mean() + 0.2 * F.cross_entropy(ours, torch.arange(calm))

@@ -1,14 +1,15 @@
 """Sounds -> thousands of spoilt and mixed crops, each with what the teacher hears in it.
 
     python experiments/compact/generate.py --packed runs/compact/packed --roots ../shared/corpus \
-        runs/gathered --out runs/compact/crops --shards 20 --workers 2
+        runs/gathered --mobile-net mn04_as_mAP_432.pt --out runs/compact/crops --shards 20
 
 Distillation works when teacher and student see the same crop, and when there are far more crops
 than sounds (function matching).  A shard is one .npz: log-mels (uint8, 0.55 dB steps from -100
-dB), the same of the crop driven 3 to 18 dB into clipping, scores and representations of YAMNet
-averaged and maximised over the (unclipped) crop, and which clips are in it at which level.  Shards
-are seeded by their number; a shard that exists is kept, so an interrupted run goes on.  Only
-training clips are used (split.py).
+dB), the same of the crop driven 3 to 18 dB into clipping, what both teachers make of the (unclipped)
+crop (teachers.py: YAMNet's scores averaged and maximised over its patches and its representation
+averaged; MobileNet's probabilities and representation), and which clips are in it at which level.
+Shards are seeded by their number; a shard that exists is kept, so an interrupted run goes on.
+Only training clips are used (split.py).
 """
 
 import argparse
@@ -19,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-from prepare import PATCH, SAMPLE_RATE, _load_teacher
+from teachers import PATCH, YAMNET_RATE, MobileNet, Yamnet
 
 LENGTHS = {54: 27_562, 108: 55_125, 216: 110_250}  # frames -> samples at 22,050 Hz
 CROPS = 1000  # a shard
 _sounds: list[np.ndarray] = []
 _weight = np.zeros(0)
+_teachers: tuple[Yamnet, MobileNet] | None = None
 
 
 def load_sounds(paths: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
@@ -69,10 +71,10 @@ def crop_of(rng: np.random.Generator, sound: np.ndarray, samples: int) -> np.nda
     )
 
 
-def shard(job: tuple[int, str, str, str]) -> str:
+def shard(job: tuple[int, str, str, str, str]) -> str:
     """Make one shard."""
-    number, out, teacher_path, paths_file = job
-    global _sounds, _weight
+    number, out, yamnet_path, mobile_net_path, paths_file = job
+    global _sounds, _weight, _teachers
     target = Path(out) / f"{number:04d}.npz"
     if target.exists():
         return target.name
@@ -85,12 +87,13 @@ def shard(job: tuple[int, str, str, str]) -> str:
     frames = (54, 108, 108, 216)[number % 4]
     count = CROPS if frames < 216 else CROPS // 2
     samples = LENGTHS[frames]
-    teacher = _load_teacher(teacher_path)
-    source, scores_at, middle_at = teacher.handles
+    _teachers = _teachers or (Yamnet(yamnet_path), MobileNet(mobile_net_path))
+    yamnet, mobile_net = _teachers
     p = _weight / _weight.sum()
     mels, clipped = np.empty((2, count, frames, 72), np.uint8)
     mean, most = np.empty((count, 521), np.float16), np.empty((count, 521), np.float16)
     middle = np.empty((count, 1024), np.float16)
+    tagged, feature = np.empty((count, 521), np.float16), np.empty((count, 384), np.float16)
     who, level = np.full((count, 2), -1, np.int32), np.zeros(count, np.float32)
     for i in range(count):
         a = int(rng.choice(len(_sounds), p=p))
@@ -115,22 +118,19 @@ def shard(job: tuple[int, str, str, str]) -> str:
         drive = 10 ** (rng.uniform(3, 18) / 20) / max(np.abs(mix).max(), 1e-6)
         loud = np.clip(mix * drive, -1, 1).astype(np.float32)
         clipped[i] = np.clip(np.round((log_mel(loud, FRONT_END) + 100) / 0.55), 0, 255)
-        low = soxr.resample(mix, 22_050, SAMPLE_RATE)
+        low = soxr.resample(mix, 22_050, YAMNET_RATE)
         if len(low) < PATCH:
             low = np.resize(low, PATCH)
         patches = max(1, round((len(low) - PATCH) / 8_000) + 1)
-        views = []
-        for start in np.linspace(0, len(low) - PATCH, patches).astype(int):
-            teacher.set_tensor(source, np.ascontiguousarray(low[start : start + PATCH]))
-            teacher.invoke()
-            views.append(
-                (teacher.get_tensor(scores_at)[0].copy(), teacher.get_tensor(middle_at)[0].copy())
-            )
+        starts = np.linspace(0, len(low) - PATCH, patches).astype(int)
+        views = [yamnet.hear(low[start : start + PATCH]) for start in starts]
         mean[i] = np.mean([v[0] for v in views], 0)
         most[i] = np.max([v[0] for v in views], 0)
         middle[i] = np.mean([v[1] for v in views], 0)
+        tagged[i], feature[i] = mobile_net.hear(mix, 22_050)
     partial = target.with_suffix(".part.npz")
     heard = {"mel": mels, "clipped": clipped, "who": who, "below": level}
+    heard |= {"tagged": tagged, "feature": feature}
     np.savez(partial, mean=mean, most=most, middle=middle, **heard)
     partial.rename(target)
     return target.name
@@ -150,8 +150,10 @@ def main() -> None:
     )
     parser.add_argument("--roots", nargs="+", required=True, help="folders that hold the sounds")
     parser.add_argument("--teacher", type=Path, default=Path("../shared/teacher/yamnet.tflite"))
+    parser.add_argument("--mobile-net", type=Path, required=True, help="see teachers.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shards", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="number of the first shard")
     parser.add_argument("--last", type=int, default=0, help="clips at the list's end that are new")
     parser.add_argument("--share", type=float, default=0.5, help="of draws, for the new ones")
     parser.add_argument("--workers", type=int, default=2)
@@ -182,7 +184,8 @@ def main() -> None:
         (arguments.out / "clips.json").write_text(json.dumps(clips))
         np.save(flat, np.concatenate(sounds))
     jobs = [
-        (n, str(arguments.out), str(arguments.teacher), str(flat)) for n in range(arguments.shards)
+        (n, *map(str, (arguments.out, arguments.teacher, arguments.mobile_net, flat)))
+        for n in range(arguments.first, arguments.first + arguments.shards)
     ]
     with ProcessPoolExecutor(arguments.workers) as pool:
         for name in pool.map(shard, jobs):

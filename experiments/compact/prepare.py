@@ -16,36 +16,16 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from teachers import YAMNET_RATE, Yamnet, hear_in_patches
 
 MAX_DURATION = 20.0  # s
-SAMPLE_RATE, PATCH, PATCH_HOP = 16_000, 15_600, 7_680  # of the teacher
 
-_teacher = None
-
-
-def _load_teacher(path: str):
-    global _teacher
-    if _teacher is None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        _teacher = Interpreter(path, num_threads=1, experimental_preserve_all_tensors=True)
-        _teacher.allocate_tensors()
-        name = "global_average_pooling2d/Mean"
-        middle = next(
-            d["index"]
-            for d in _teacher.get_tensor_details()
-            if d["name"].endswith(name) and list(d["shape"]) == [1, 1024]
-        )
-        _teacher.handles = (
-            _teacher.get_input_details()[0]["index"],
-            _teacher.get_output_details()[0]["index"],
-            middle,
-        )
-    return _teacher
+_teacher: Yamnet | None = None
 
 
 def view(job: tuple[str, str]):
     """One file -> (log-mel uint8, scores, representations, duration), or the reason why not."""
+    global _teacher
     path, teacher_path = job
     from wavtext.audio.decode import load_audio
     from wavtext.audio.log_mel import log_mel
@@ -53,29 +33,14 @@ def view(job: tuple[str, str]):
 
     try:
         sound = load_audio(path, FRONT_END.sample_rate, duration=MAX_DURATION)
-        low = load_audio(path, SAMPLE_RATE, duration=MAX_DURATION)
+        low = load_audio(path, YAMNET_RATE, duration=MAX_DURATION)
     except Exception as error:
         return str(error)
     mel = log_mel(sound.samples, FRONT_END)
     packed = np.clip(np.round((mel + 100.0) / 0.55), 0, 255).astype(np.uint8)
-    samples = low.samples
-    if samples.size < PATCH:
-        samples = np.resize(samples, PATCH)
-    starts = list(range(0, samples.size - PATCH + 1, PATCH_HOP))
-    teacher = _load_teacher(teacher_path)
-    source, scores_at, middle_at = teacher.handles
-    scores, middles = [], []
-    for start in starts:
-        teacher.set_tensor(source, samples[start : start + PATCH].astype(np.float32))
-        teacher.invoke()
-        scores.append(teacher.get_tensor(scores_at).reshape(-1).copy())
-        middles.append(teacher.get_tensor(middle_at).reshape(-1).copy())
-    return (
-        packed,
-        np.array(scores, np.float16),
-        np.array(middles, np.float16),
-        float(sound.duration),
-    )
+    _teacher = _teacher or Yamnet(teacher_path)
+    scores, middles = hear_in_patches(_teacher, low.samples)
+    return packed, scores.astype(np.float16), middles.astype(np.float16), float(sound.duration)
 
 
 def main() -> None:

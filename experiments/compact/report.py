@@ -25,9 +25,11 @@ import torch.nn.functional as F
 from everyday import everyday_class
 from licences import is_clear
 from split import STATED, split_of
+from teachers import MOBILE_NET_LENGTH, MOBILE_NET_RATE, MobileNet
 from text_bank import PHRASES, load_minilm, load_phrases, plain_features
 
 import wavtext
+from wavtext.audio.decode import load_audio
 
 ROUNDS = 1000
 
@@ -98,6 +100,15 @@ def bridge(scores, query_features, phrase_features):
     return (torch.softmax(similarity / 0.05, 1) @ scores.T).numpy()
 
 
+def tags_of(teacher: MobileNet, path: Path) -> np.ndarray:
+    """(521,) float32: the mean over stretches of 10 s of a sound's first 20 s."""
+    sound = load_audio(path, MOBILE_NET_RATE, duration=20.0).samples
+    starts = range(0, max(1, len(sound) - MOBILE_NET_LENGTH // 2), MOBILE_NET_LENGTH)
+    parts = [sound[start : start + MOBILE_NET_LENGTH] for start in starts]
+    heard = [teacher.hear(part, MOBILE_NET_RATE)[0] for part in parts]
+    return np.mean(heard, axis=0).astype(np.float32)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packed", type=Path, required=True)
@@ -105,6 +116,7 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, nargs="+", required=True)
     parser.add_argument("--ingredients", type=Path, required=True)
     parser.add_argument("--model", default="compact")
+    parser.add_argument("--mobile-net", type=Path, help="the second teacher: teachers.py")
     parser.add_argument("--before", type=Path, help="an earlier model folder, to compare with")
     parser.add_argument("--splits", nargs="+", default=["validation", "test"])
     parser.add_argument("--out", type=Path, required=True)
@@ -125,6 +137,8 @@ def main() -> None:
         for clip in json.loads((folder / "clips.json").read_text()):
             begin, count = clip["patches"]
             teacher[clip["file"]] = found[begin : begin + count].astype(np.float32).mean(0)
+
+    second = MobileNet(arguments.mobile_net) if arguments.mobile_net else None
 
     def locate(clip):
         return next(
@@ -179,12 +193,17 @@ def main() -> None:
                 each.embed_text(classes) @ heard[name][have].T,
             )
             for name, each in models.items()
-        } | {
-            "teacher bridge": (
-                bridge(said, asked, labels),
-                bridge(said[have], plain_features(bert, tokenizer, classes), labels),
-            ),
         }
+        teachers = {"teacher bridge": said}
+        if second:
+            tags = torch.from_numpy(np.stack([tags_of(second, locate(clip)) for clip in held]))
+            teachers["teachers bridge"] = (said * tags**2) ** (1 / 3)
+        asked_classes = plain_features(bert, tokenizer, classes)
+        for name, scores in teachers.items():
+            rows[name] = (
+                bridge(scores, asked, labels),
+                bridge(scores[have], asked_classes, labels),
+            )
         report[split] = {
             "clips": len(held),
             "titles": len(distinct),

@@ -15,19 +15,19 @@ from wavtext.library.records import ClipRecord
 
 def heard(clip_id: int, vector: np.ndarray) -> Heard:
     candidate = Candidate(clip_id, score=1.0, rank=1.0 / clip_id, share=0.0, matched=())
-    return Heard(candidate, np.array([[0.0, 1.0]], np.float32), vector[None].astype(np.float32))
+    windows = vector[None].astype(np.float32)
+    return Heard(candidate, np.array([[0.0, 1.0]], np.float32), windows, np.ones(1, np.float32))
 
 
 def test_the_likely_come_before_the_near_and_the_unlikely_are_cut_off():
     vectors = np.eye(4)
     probabilities = {1: 0.1, 2: 0.2, 3: 0.9, 4: 0.5}
-    query = np.ones(4, np.float32) / 2
 
     def relevance(scores: np.ndarray, windows: np.ndarray, shares: np.ndarray) -> np.ndarray:
         return np.array([probabilities[int(np.argmax(window)) + 1] for window in windows])
 
     every = [heard(i + 1, vector) for i, vector in enumerate(vectors)]
-    ordered = list(by_relevance(iter(every), query, relevance, SearchOptions(limit=2)))
+    ordered = list(by_relevance(iter(every), relevance, SearchOptions(limit=2)))
     assert [each.candidate.clip_id for each in ordered] == [3, 4, 2, 1]
     assert [each.relevance for each in ordered] == [0.9, 0.5, 0.2, 0.1]
 

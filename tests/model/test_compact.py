@@ -1,5 +1,11 @@
 """The model inside the package, on sounds that tests make: what it must never lose."""
 
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -54,3 +60,28 @@ def test_hiss_is_rather_rain_than_a_flute_and_a_tone_the_reverse(compact: Model)
     vibrato = Waveform((0.2 * tone).astype(np.float32), RATE)
     assert compact.classify(hiss, ["heavy rain", "a flute"])[0].caption == "heavy rain"
     assert compact.classify(vibrato, ["heavy rain", "a flute"])[0].caption == "a flute"
+
+
+ANOTHER_CPU = """
+import sys
+import numpy as np
+import wavtext
+sound = wavtext.Waveform(np.load(sys.argv[1]), 22_050)
+np.save(sys.argv[2], wavtext.load_model("compact").embed_audio([sound])[0])
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="limits x86 instructions")
+@pytest.mark.parametrize("instructions", ["SSE41", "AVX2", "AVX512_CORE"])
+def test_older_cpus_give_the_same_embedding(compact: Model, instructions: str, tmp_path: Path):
+    rng = np.random.default_rng(4)
+    shape = np.repeat(rng.uniform(0.01, 0.5, 40), 2_756)
+    sound = (shape * rng.standard_normal(len(shape))).astype(np.float32)  # 5 s, of many levels
+    np.save(tmp_path / "sound.npy", sound)
+    arguments = [str(tmp_path / name) for name in ("sound.npy", "embedding.npy")]
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": instructions}
+    subprocess.run([sys.executable, "-c", ANOTHER_CPU, *arguments], check=True, env=environment)
+    there = np.load(tmp_path / "embedding.npy")
+    here = compact.embed_audio([Waveform(sound, RATE)])[0]
+    np.testing.assert_allclose(there, here, atol=1e-3)  # a unit vector of 384 dimensions
+    assert there @ here > 0.99999

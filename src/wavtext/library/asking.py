@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from wavtext.errors import LibraryError
-from wavtext.library.candidates import SAMPLE, SearchOptions
+from wavtext.library.candidates import SearchOptions
 from wavtext.library.choosing import clip_vector
 from wavtext.library.pipeline import Embedder
 from wavtext.library.query import Like, Query, query_vector, read_part
@@ -37,7 +37,8 @@ def answer(
     """
     with reader.store().reading():  # all of one search sees the same library
         index, store = reader.index(), reader.store()
-        if not len(index.sample(SAMPLE)):
+        typical = index.typical()
+        if typical is None:
             return []  # every sound has left
         background = reader.background()
         served = reader.adapted() if adapted else None
@@ -45,10 +46,10 @@ def answer(
             model, background = served.embedder(model), served.background
 
         def spread(vector: np.ndarray) -> float:
-            return float((index.sample(SAMPLE) @ vector).std())
+            return typical.cosine(vector)[1]
 
         def vector_of(clip_id: int) -> np.ndarray:
-            windows = index.windows(clip_id)
+            windows = index.windows([clip_id])[0]
             if windows is None:
                 raise LibraryError(f"{reader.path}: no clip {clip_id}.")
             return clip_vector(windows[1])
@@ -56,7 +57,7 @@ def answer(
         vector = query_vector(query, model, spread, vector_of)
         relevance = None
         if background is not None and query.text and not (query.like or query.unlike):
-            relevance = Relevance.of_query(vector, background, index.sample(SAMPLE))
+            relevance = Relevance.of_query(vector, background, typical)
         return search(
             reader.folder,
             store,
@@ -65,6 +66,7 @@ def answer(
             query.text,
             _options_for(options, query, reader),
             relevance=relevance,
+            spread=relevance.spread if relevance else None,
             embed_text=model.embed_text,
         )
 

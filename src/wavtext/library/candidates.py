@@ -15,13 +15,12 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from wavtext.errors import QueryError
-from wavtext.library.exact import Index, Vector
+from wavtext.library.exact import Index, Vector, best_clips, places_in
 from wavtext.library.filters import Filters
 from wavtext.library.records import ClipRecord
 
 NAME_WEIGHT = 3.0  # standard deviations that a name with all words of the query is worth
 POOL = 200  # candidates that names, groups and diversity choose from
-SAMPLE = 2048  # windows that stand for the library
 _STOP_WORDS = frozenset(
     {"a", "an", "and", "are", "as", "at", "be", "being", "by", "for", "from", "in", "into", "is"}
     | {"it", "its", "like", "of", "off", "on", "or", "over", "some", "sound", "sounds", "that"}
@@ -104,11 +103,6 @@ class _Named:
     shares: np.ndarray  # (clips,)
     holds: np.ndarray  # (words, clips) bool
 
-    def places(self, clip_ids: Clips) -> Int64[np.ndarray, " clips"]:
-        """Where each clip stands in `ids`; -1 for those that hold no word."""
-        places = np.searchsorted(self.ids, clip_ids).clip(max=len(self.ids) - 1)
-        return np.where(self.ids[places] == clip_ids, places, -1)
-
     def matched(self, place: int) -> tuple[str, ...]:
         """The words that the clip at a place holds."""
         if place < 0:
@@ -117,9 +111,25 @@ class _Named:
 
 
 def find_candidates(
-    store: Catalogue, index: Index, query: Vector, text: str, options: SearchOptions, pool: int
+    store: Catalogue,
+    index: Index,
+    query: Vector,
+    text: str,
+    options: SearchOptions,
+    pool: int,
+    spread: float | None = None,
 ) -> Iterator[Candidate]:
-    """Clips worth a closer look, in order: `pool` found by sound, and others by name."""
+    """Clips worth a closer look, in order: `pool` found by sound, and others by name.
+
+    Args:
+        store: Names and notes.
+        index: Embeddings.
+        query: What to look for.
+        text: Its words.
+        options: How to search.
+        pool: How many by sound.
+        spread: Standard deviation of the cosine over the library's sample, where it is known.
+    """
     allowed = store.allowed(options.filters)
     words = content_words(text) if options.names else []
     ids, scores = index.best(query, pool, allowed)
@@ -127,17 +137,19 @@ def find_candidates(
     if named is None:
         shares = np.zeros(len(ids), np.float32)
     else:
-        others = np.setdiff1d(named.ids[np.argsort(-named.shares, kind="stable")[:POOL]], ids)
+        others = named.ids[_best_named(named.shares)]
+        others = np.sort(others[places_in(np.sort(ids), others) < 0])
         if allowed is not None:
             others = store.passing(others, allowed)
         ids, scores, shares = _with_named(index, query, ids, scores, named, others)
-    bonus = NAME_WEIGHT * float((index.sample(SAMPLE) @ query).std()) if named else 0.0
-    ranks = scores + np.float32(bonus) * shares
+        if spread is None and (typical := index.typical()) is not None:
+            spread = typical.cosine(query)[1]
+    ranks = scores + np.float32(NAME_WEIGHT * (spread or 0.0)) * shares
     if options.exclude:
         ranks[np.isin(ids, list(options.exclude))] = -np.inf
     order = np.lexsort((ids, -ranks))
     order = order[np.isfinite(ranks[order])]
-    places = named.places(ids[order]) if named else np.full(len(order), -1)
+    places = places_in(named.ids, ids[order]) if named else np.full(len(order), -1)
     columns = (each[order].tolist() for each in (ids, scores, ranks, shares))
     for clip_id, score, rank, share, place in zip(*columns, places.tolist(), strict=True):
         matched = named.matched(place) if named else ()
@@ -155,7 +167,7 @@ def _with_named(
     """Clips found by sound, and others by name: (ids, scores, shares of the query's words)."""
     every = np.concatenate([ids, others])
     scores = np.concatenate([scores, index.best_of(others, query)])
-    places = named.places(every)
+    places = places_in(named.ids, every)
     shares = np.where(places >= 0, named.shares[places], 0.0)
     return every, scores, shares.astype(np.float32)
 
@@ -179,9 +191,14 @@ def _named(store: Catalogue, words: list[str], found: Clips) -> _Named | None:
         holds[row, places[begin : begin + len(each)]] = True
         begin += len(each)
     shares = (weights / weights.sum()) @ holds
-    wanted = np.isin(ids, found)
-    wanted[np.argsort(-shares, kind="stable")[:POOL]] = True
+    wanted = places_in(np.sort(found), ids) >= 0
+    wanted[_best_named(shares)] = True
     return _Named(words, ids[wanted], shares[wanted], holds[:, wanted])
+
+
+def _best_named(shares: np.ndarray) -> Int64[np.ndarray, " best"]:
+    """The POOL places with the highest shares."""
+    return best_clips(shares, np.ones(len(shares), bool), POOL)
 
 
 def content_words(text: str) -> list[str]:

@@ -16,7 +16,7 @@ from wavtext.library.records import ClipRecord
 
 READ_AT_ONCE = 20  # candidates
 LOOK_FOR_COPIES = 2  # times the limit: candidates that grouping looks at, and 20 at least
-ORDERED = 3  # times the limit: candidates that are ordered by relevance, and 30 at least
+ORDERED = 3  # times the limit: candidates that are heard and ordered by relevance at once
 SAME_COSINE = 0.995  # of two clips' embeddings: they sound the same
 SAME_DURATION = 0.02  # share by which their durations may differ
 
@@ -31,7 +31,13 @@ class Heard:
     candidate: Candidate
     spans: Float32[np.ndarray, "windows 2"]
     vectors: Float32[np.ndarray, "windows dim"]
+    scores: Float32[np.ndarray, " windows"]  # cosine of each to the query
     relevance: float | None = None
+
+    @property
+    def best(self) -> int:
+        """The window that fits best."""
+        return int(self.scores.argmax())
 
 
 @dataclass(slots=True, eq=False)
@@ -43,12 +49,27 @@ class Found:
     duplicates: list[Path] = field(default_factory=list[Path])
 
 
-def hear(index: Index, candidates: Iterator[Candidate]) -> Iterator[Heard]:
-    """Candidates with their embeddings, without those that left meanwhile."""
-    for candidate in candidates:
-        windows = index.windows(candidate.clip_id)
-        if windows is not None:
-            yield Heard(candidate, *windows)
+def hear(
+    index: Index, candidates: Iterator[Candidate], query: Vector, at_once: int
+) -> Iterator[Heard]:
+    """Candidates with their embeddings, without those that left meanwhile; read as asked for."""
+    while some := list(itertools.islice(candidates, at_once)):
+        windows = index.windows([each.clip_id for each in some])
+        there = [(each, *found) for each, found in zip(some, windows, strict=True) if found]
+        if not there:
+            continue
+        # summed row by row: what else is asked changes no bit
+        scores = np.einsum("ij,j->i", np.concatenate([vectors for *_, vectors in there]), query)
+        begin = 0
+        for candidate, spans, vectors in there:
+            end = begin + len(vectors)
+            yield Heard(candidate, spans, vectors, scores[begin:end])
+            begin = end
+
+
+def heard_at_once(options: SearchOptions) -> int:
+    """Candidates of which the best are shown, mostly: ORDERED times the limit, and 30 at least."""
+    return max(30, ORDERED * options.limit)
 
 
 def with_records(store: Catalogue, heard: Iterator[Heard]) -> Iterator[Found]:
@@ -63,25 +84,24 @@ def with_records(store: Catalogue, heard: Iterator[Heard]) -> Iterator[Found]:
 
 
 def by_relevance(
-    heard: Iterator[Heard], query: Vector, relevance: Relevance, options: SearchOptions
+    heard: Iterator[Heard], relevance: Relevance, options: SearchOptions
 ) -> Iterator[Heard]:
     """Candidates in the order of their probability, the best ones first, the rest as asked for.
 
     All that may be shown are mostly among the first; with diversity they are all, since any may be
     chosen, and where copies are folded together the rest may be needed too.
     """
-    look = None if options.diversity else max(30, ORDERED * options.limit)
+    look = None if options.diversity else heard_at_once(options)
     while some := list(itertools.islice(heard, look)):
-        yield from _ordered(some, query, relevance)
+        yield from _ordered(some, relevance)
 
 
-def _ordered(some: list[Heard], query: Vector, relevance: Relevance) -> list[Heard]:
+def _ordered(some: list[Heard], relevance: Relevance) -> list[Heard]:
     """Candidates with their probability, in its order."""
-    scores = [each.vectors @ query for each in some]
-    best = [int(np.argmax(each)) for each in scores]
+    best = [each.best for each in some]
     probabilities = relevance(
-        np.array([each[i] for each, i in zip(scores, best, strict=True)], np.float32),
-        np.stack([each.vectors[i] for each, i in zip(some, best, strict=True)]),
+        np.array([each.scores[i] for each, i in zip(some, best, strict=True)], np.float32),
+        np.array([each.vectors[i] for each, i in zip(some, best, strict=True)]),
         np.array([each.candidate.share for each in some], np.float32),
     )
     for each, probability in zip(some, probabilities.tolist(), strict=True):

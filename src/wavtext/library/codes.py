@@ -23,9 +23,9 @@ from wavtext.errors import LibraryError
 from wavtext.library.matrix import padded
 from wavtext.library.records import VECTOR_TYPE, ModelRecord
 from wavtext.library.store import Store
+from wavtext.library.typical import SAMPLE
 
 TRAIN = 50_000  # windows that the codebooks are trained on
-SAMPLE = 2048  # windows that stand for the library, kept as they are
 REACH = 2.7  # standard deviations of a dimension that its sixteen steps cover, to either side
 PART = 3  # dimensions that share one 4-bit product code
 _VECTORS = "vectors.u4"

@@ -53,6 +53,12 @@ class Database:
         return connection
 
     @property
+    def looking(self) -> bool:
+        """True within this thread's `reading()` or `writing()`."""
+        connection = getattr(self._local, "connection", None)
+        return connection is not None and connection.in_transaction
+
+    @property
     def replaced(self) -> bool:
         """True when another file has taken the library's place (a repair, a restored backup)."""
         try:

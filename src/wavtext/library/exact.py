@@ -1,6 +1,7 @@
 """Exact search: every window's cosine, then the best window of every clip."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,8 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from wavtext.library.matrix import Matrix, padded
+from wavtext.library.typical import SAMPLE, Typical
 
 Vector = Float32[np.ndarray, " dim"]
+# spans in seconds and embeddings of one clip's windows
+Windows = tuple[Float32[np.ndarray, "windows 2"], Float32[np.ndarray, "windows dim"]]
 MOST = 16  # queries in one pass
 COARSE_FROM = 20_000  # windows; below, a full pass is quick
 COARSE_AFTER = 32  # searches
@@ -31,14 +35,12 @@ class Index(Protocol):
         """The best window's score of given clips; -inf for clips that are not there."""
         ...
 
-    def sample(self, count: int) -> Float32[np.ndarray, "windows dim"]:
-        """Up to `count` windows, always the same ones."""
+    def typical(self) -> Typical | None:
+        """How cosines spread over the library's windows; None when it has none."""
         ...
 
-    def windows(
-        self, clip_id: int
-    ) -> tuple[Float32[np.ndarray, "windows 2"], Float32[np.ndarray, "windows dim"]] | None:
-        """Spans and embeddings of one clip's windows; None when it is not there."""
+    def windows(self, clip_ids: Sequence[int]) -> list[Windows | None]:
+        """The windows of each clip; None for those that are not there."""
         ...
 
 
@@ -52,7 +54,7 @@ class ExactIndex:
         self._coarse_lock = threading.Lock()
         self._searches = 0
         self._positions: tuple[np.ndarray, np.ndarray] | None = None
-        self._sample: tuple[int, Float32[np.ndarray, "windows dim"]] | None = None
+        self._typical: Typical | None = None
 
     def best(
         self, query: Vector, count: int, allowed: Int64[np.ndarray, " clips"] | None
@@ -76,32 +78,26 @@ class ExactIndex:
     ) -> Float32[np.ndarray, " clips"]:
         """The best window's score of given clips; -inf for clips that are not there."""
         scores = np.full(len(clip_ids), -np.inf, np.float32)
-        known, positions = self._known_positions()
-        places = np.searchsorted(known, clip_ids).clip(max=len(known) - 1)
-        there = known[places] == clip_ids if len(known) else np.zeros(len(clip_ids), bool)
-        scores[there] = self._exact_scores(positions[places[there]], query)
+        there, positions = self._positions_of(clip_ids)
+        scores[there] = self._exact_scores(positions, query)
         return scores
 
-    def sample(self, count: int) -> Float32[np.ndarray, "windows dim"]:
-        """Up to `count` windows, evenly spread; kept side by side, for every search asks."""
-        if self._sample is None or self._sample[0] != count:
-            vectors = self.matrix.vectors
-            step = max(1, -(-len(vectors) // count))
-            self._sample = (count, np.ascontiguousarray(vectors[::step]))
-        return self._sample[1]
+    def typical(self) -> Typical | None:
+        """How cosines spread over windows evenly taken from the library."""
+        vectors = self.matrix.vectors
+        if self._typical is None and len(vectors):
+            self._typical = Typical.of(vectors[:: max(1, -(-len(vectors) // SAMPLE))])
+        return self._typical
 
-    def windows(
-        self, clip_id: int
-    ) -> tuple[Float32[np.ndarray, "windows 2"], Float32[np.ndarray, "windows dim"]] | None:
-        """Spans and embeddings of one clip's windows; None when it is not there."""
+    def windows(self, clip_ids: Sequence[int]) -> list[Windows | None]:
+        """The windows of each clip; None for those that are not there."""
         matrix = self.matrix
-        known, positions = self._known_positions()
-        place = int(np.searchsorted(known, clip_id))
-        if place == len(known) or known[place] != clip_id:
-            return None
-        position = int(positions[place])
-        begin, end = matrix.offsets[position : position + 2].tolist()
-        return matrix.spans[begin:end], matrix.vectors[begin:end]
+        there, positions = self._positions_of(np.asarray(clip_ids, np.int64))
+        rows = zip(
+            matrix.offsets[positions].tolist(), matrix.offsets[positions + 1].tolist(), strict=True
+        )
+        found = ((matrix.spans[begin:end], matrix.vectors[begin:end]) for begin, end in rows)
+        return [next(found) if known else None for known in there.tolist()]
 
     def _coarse_best(
         self, query: Vector, count: int
@@ -134,14 +130,19 @@ class ExactIndex:
         """Code the embeddings; the lock stays taken, so that it happens once."""
         self._coarse = CoarseScan(self.matrix.vectors)
 
-    def _known_positions(self) -> tuple[Int64[np.ndarray, " known"], Int64[np.ndarray, " known"]]:
-        """(ids of the clips that are there, rising; where each is)."""
+    def _positions_of(
+        self, clip_ids: Int64[np.ndarray, " clips"]
+    ) -> tuple[Bool[np.ndarray, " clips"], Int64[np.ndarray, " there"]]:
+        """(which clips are there, the positions of those)."""
         if self._positions is None:
             alive = np.flatnonzero(self.matrix.alive)
             ids = self.matrix.clip_ids[alive]
             order = np.argsort(ids, kind="stable")
             self._positions = (ids[order], alive[order])
-        return self._positions
+        known, positions = self._positions
+        places = places_in(known, clip_ids)
+        there = places >= 0
+        return there, positions[places[there]]
 
     def _exact_scores(
         self, positions: Int64[np.ndarray, " clips"], query: Vector
@@ -216,6 +217,17 @@ class SharedScan:
 class _Ask:
     query: Vector
     scores: Float32[np.ndarray, " windows"] | None = None
+
+
+def places_in(
+    rising: Int64[np.ndarray, " known"], values: Int64[np.ndarray, " values"]
+) -> Int64[np.ndarray, " values"]:
+    """Where each value stands among rising ones; -1 for those that are not there."""
+    if not len(rising):
+        return np.full(len(values), -1, np.int64)
+    places = np.searchsorted(rising, values)
+    places[places == len(rising)] = 0
+    return np.where(rising[places] == values, places, -1)
 
 
 def clip_scores(

@@ -6,14 +6,17 @@ handed out is exact. Nothing is routed to cells, so a query far from all sounds,
 nothing (docs/decisions/0052, 0077). Clips written since the codes were made are searched exactly.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from wavtext.library.codes import Codes
-from wavtext.library.exact import ExactIndex, Vector
+from wavtext.library.exact import ExactIndex, Vector, Windows
 from wavtext.library.matrix import Matrix
 from wavtext.library.records import SPAN_TYPE, VECTOR_TYPE
 from wavtext.library.store import Store
+from wavtext.library.typical import Typical
 
 EXACT_UP_TO = 100_000  # windows; below, memory is cheap and exact search fast
 REBUILD_AT = 0.1  # share of windows written since, from which the codes are made anew
@@ -32,6 +35,7 @@ class QuantisedIndex:
         self.store = store
         self.codes = codes
         self.tail = ExactIndex(tail)
+        self._typical: Typical | None = None
         gone = np.concatenate([tail.clip_ids, np.array(removed, np.int64)])
         self.alive: Bool[np.ndarray, " clips"] = ~np.isin(codes.clip_ids, gone)
 
@@ -56,20 +60,20 @@ class QuantisedIndex:
         """The best window's score of given clips; -inf for clips that are not there."""
         return self._exact_scores(clip_ids, query)
 
-    def sample(self, count: int) -> Float32[np.ndarray, "windows dim"]:
-        """Up to `count` windows, evenly spread."""
-        sample = self.codes.sample
-        return sample[:: max(1, -(-len(sample) // count))]
+    def typical(self) -> Typical | None:
+        """How cosines spread over windows evenly taken from the library."""
+        if self._typical is None and len(self.codes.sample):
+            self._typical = Typical.of(self.codes.sample)
+        return self._typical
 
-    def windows(
-        self, clip_id: int
-    ) -> tuple[Float32[np.ndarray, "windows 2"], Float32[np.ndarray, "windows dim"]] | None:
-        """Spans and embeddings of one clip's windows, from the library itself."""
-        for row in self.store.embeddings_of([clip_id], self.codes.model_id):
+    def windows(self, clip_ids: Sequence[int]) -> list[Windows | None]:
+        """The windows of each clip, from the library itself; None for those not there."""
+        found: dict[int, Windows] = {}
+        for row in self.store.embeddings_of(clip_ids, self.codes.model_id):
             if row.intact:
                 spans = np.frombuffer(row.spans, SPAN_TYPE).reshape(-1, 2)
-                return spans, self._vectors(row.vectors)
-        return None
+                found[row.clip_id] = spans, self._vectors(row.vectors)
+        return [found.get(clip_id) for clip_id in clip_ids]
 
     def _search(
         self, query: Vector, count: int, passing: Bool[np.ndarray, " clips"], *, everything: bool

@@ -58,7 +58,8 @@ class Reader:
             LibraryError: There is none yet.
         """
         with self._lock:
-            if self._store is not None and self._store.replaced:
+            held = self._store
+            if held is not None and not held.looking and held.replaced:
                 self.close()
             if self._store is None:
                 if not self.path.exists():

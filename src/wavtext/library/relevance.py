@@ -21,6 +21,7 @@ from jaxtyping import Float32, Float64
 from wavtext.library.candidates import content_words
 from wavtext.library.exact import Vector
 from wavtext.library.results import SearchResult
+from wavtext.library.typical import Typical
 
 GOOD = 0.1  # probability below which no result is called a match (docs/library.md)
 
@@ -64,11 +65,10 @@ class Relevance:
         cls,
         query: Vector,
         background: Float32[np.ndarray, "captions dim"],
-        sample: Float32[np.ndarray, "windows dim"],
+        typical: Typical,
     ) -> "Relevance":
-        """For a query in a library, of which `sample` are some windows."""
-        scores = sample @ query
-        return cls(background, float(scores.mean()), float(scores.std()))
+        """For a query in a library, of which `typical` says how cosines spread."""
+        return cls(background, *typical.cosine(query))
 
     def __call__(
         self,

@@ -20,6 +20,7 @@ from wavtext.library.choosing import (
     diversified,
     grouped,
     hear,
+    heard_at_once,
     with_records,
 )
 from wavtext.library.exact import Index, Vector
@@ -39,6 +40,7 @@ def search(
     options: SearchOptions,
     *,
     relevance: Relevance | None = None,
+    spread: float | None = None,
     embed_text: Callable[[Sequence[str]], np.ndarray] | None = None,
 ) -> list[SearchResult]:
     """The clips that fit best.
@@ -51,15 +53,17 @@ def search(
         text: The words of the query, for names and for `explain`.
         options: How to search.
         relevance: Turns a score into a probability.
+        spread: Standard deviation of the cosine over the library's sample, where it is known.
         embed_text: Embeds variants of the text, for `explain`.
     """
     pool = options.limit + len(options.exclude)
     if options.names or options.group or options.diversity:
         pool = max(POOL, 4 * pool)
     while True:
-        heard = hear(index, find_candidates(store, index, query, text, options, pool))
+        candidates = find_candidates(store, index, query, text, options, pool, spread)
+        heard = hear(index, candidates, query, heard_at_once(options))
         if relevance is not None:
-            heard = by_relevance(heard, query, relevance, options)
+            heard = by_relevance(heard, relevance, options)
         if options.diversity:
             heard = iter(diversified(list(heard), options))
         chosen = grouped(folder, with_records(store, heard), options)
@@ -69,9 +73,9 @@ def search(
         pool *= 8  # copies took the places: look further
     if relevance is not None and not options.diversity:  # batches of candidates may overlap
         chosen.sort(key=lambda each: -(each.heard.relevance or 0.0))
-    results = [_result(folder, each, query, heat=options.explain) for each in chosen]
+    results = [_result(folder, each, heat=options.explain) for each in chosen]
     if options.explain and embed_text is not None and text:
-        best = [each.heard.vectors[int(np.argmax(each.heard.vectors @ query))] for each in chosen]
+        best = [each.heard.vectors[each.heard.best] for each in chosen]
         return explain_words(results, best, text, embed_text)
     return results
 
@@ -80,18 +84,15 @@ def matching_windows(
     spans: Float32[np.ndarray, "windows 2"], scores: Float32[np.ndarray, " windows"]
 ) -> tuple[MatchingWindow, ...]:
     """The windows of one clip that match about as well as its best, best first."""
-    order = (-scores).argsort(kind="stable")[:WINDOWS_SHOWN]
-    best = scores[order].tolist()
-    return tuple(
-        MatchingWindow(start, end, score)
-        for (start, end), score in zip(spans[order].tolist(), best, strict=True)
-        if score >= best[0] - WINDOW_MARGIN
-    )
+    matching = np.flatnonzero(scores >= scores.max() - np.float32(WINDOW_MARGIN))
+    order = matching[np.argsort(-scores[matching], kind="stable")[:WINDOWS_SHOWN]]
+    stretches = zip(spans[order].tolist(), scores[order].tolist(), strict=True)
+    return tuple(MatchingWindow(start, end, score) for (start, end), score in stretches)
 
 
-def _result(folder: Path, found: Found, query: Vector, *, heat: bool) -> SearchResult:
+def _result(folder: Path, found: Found, *, heat: bool) -> SearchResult:
     heard = found.heard
-    scores = heard.vectors @ query
+    scores = heard.scores
     windows = matching_windows(heard.spans, scores)
     best = windows[0]
     return SearchResult(

@@ -8,13 +8,13 @@ windows themselves, as for any library.
 import base64
 import contextlib
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from wavtext.library.exact import Vector
+from wavtext.library.exact import Vector, Windows
 from wavtext.library.filters import Filters
 from wavtext.library.matrix import Matrix
 from wavtext.library.qdrant.address import Client
@@ -30,12 +30,12 @@ from wavtext.library.qdrant.points import (
 )
 from wavtext.library.records import VECTOR_TYPE, ClipRecord, ModelRecord
 from wavtext.library.relevance import background_key
+from wavtext.library.typical import SAMPLE, Typical
 
 PAGE = 1000  # points of one answer
 FEW = 100  # clips that a search looks at closely at a time, at most
 HELD = 500  # clips whose windows wait to be asked for
 
-Windows = tuple[Float32[np.ndarray, "windows 2"], Float32[np.ndarray, "windows dim"]]
 Clips = Int64[np.ndarray, " clips"]
 Scores = Float32[np.ndarray, " clips"]
 
@@ -52,7 +52,7 @@ class Collection:
         self.stem = Stemmer()
         self._lock = threading.Lock()
         self._held: dict[int, Windows] = {}  # read together with records, asked for next
-        self._sample: tuple[int, Float32[np.ndarray, "windows dim"]] | None = None
+        self._typical: Typical | None = None
 
     # The library
 
@@ -168,20 +168,23 @@ class Collection:
         found = self._best_windows(query, 4 * len(clip_ids), condition, len(clip_ids))
         return np.array([found.get(each, -np.inf) for each in clip_ids.tolist()], np.float32)
 
-    def sample(self, count: int) -> Float32[np.ndarray, "windows dim"]:
-        """Up to `count` windows: the first by their numbers, which are hashes."""
+    def typical(self) -> Typical | None:
+        """How cosines spread over some windows: the first by their numbers, which are hashes."""
         with self._lock:
-            held = self._sample
-        if held is None or held[0] != count:
-            points = self.scroll(_windows(), ["window"], vectors=True, most=count)
+            held = self._typical
+        if held is None:
+            points = self.scroll(_windows(), ["window"], vectors=True, most=SAMPLE)
             vectors = [each.vector[VECTOR] for each in points]
-            held = (count, np.array(vectors, np.float32))
+            held = Typical.of(np.array(vectors, np.float32)) if vectors else None
             with self._lock:
-                self._sample = held
-        return held[1]
+                self._typical = held
+        return held
 
-    def windows(self, clip_id: int) -> Windows | None:
-        """Spans and embeddings of one clip's windows; None when it is not there."""
+    def windows(self, clip_ids: Sequence[int]) -> list[Windows | None]:
+        """The windows of each clip; None for those that are not there."""
+        return [self._windows_of_clip(clip_id) for clip_id in clip_ids]
+
+    def _windows_of_clip(self, clip_id: int) -> Windows | None:
         with self._lock:
             held = self._held.pop(clip_id, None)
         if held is not None:
@@ -209,7 +212,7 @@ class Collection:
         """Forget what is held of an earlier state."""
         with self._lock:
             self._held.clear()
-            self._sample = None
+            self._typical = None
 
     def scroll(
         self,
