@@ -1,16 +1,15 @@
 """Which CPU runtime and which precision should run the compact model?
 
-    python benchmarks/runtime.py [--sounds DIR] [--rounds 5] [--fit runs/compact/last/fit.pt]
+    python benchmarks/runtime.py [--sounds DIR] [--rounds 5] [--float runs/compact/audio.onnx]
 
 One thread each, alternating rounds, CPU seconds.  For each runtime and precision: times real time,
 cosine to the reference, and how much the top ten of real queries overlaps with the reference's.
-"8 bits" is the graph in the package; with --fit, the torch weights that it was made from, float
-graphs of these are compared too, and torch's output is the reference.
+"8 bits" is the graph in the package; with --float, the graph that it was made from (assemble.py
+--keep-float), that one is compared too, and ONNX Runtime's output for it is the reference.
 """
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,15 +17,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import openvino
-import torch
 from machine import machine, summary
 
 import wavtext
 from wavtext.audio.decode import AUDIO_SUFFIXES
 from wavtext.model.captions import CAPTION_BANK, read_captions
-from wavtext.training.compact import CompactAudioEncoder
-from wavtext.training.export import export_onnx
-from wavtext.training.projection import NormedProjection
 
 Runner = Callable[[np.ndarray], np.ndarray]
 
@@ -57,28 +52,6 @@ def onnxruntime_runner(graph: Path) -> Runner:
     return lambda window: session.run(None, {name: window[None]})[0][0]
 
 
-def module_of(fit: Path) -> torch.nn.Module:
-    """The module that the graph was made from."""
-    state = torch.load(fit, weights_only=True)
-
-    def part(prefix: str) -> dict[str, torch.Tensor]:
-        return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-    encoder = CompactAudioEncoder()
-    encoder.load_state_dict(part("audio."))
-    projection = NormedProjection(encoder.dim, len(state["audio_projection.fc2.bias"]))
-    projection.load_state_dict(part("audio_projection."))
-    return torch.nn.Sequential(encoder, projection).eval()
-
-
-def torch_runner(module: torch.nn.Module) -> Runner:
-    def run(window: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return module(torch.from_numpy(window)[None])[0].numpy()
-
-    return run
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sounds", type=Path, default=Path("demo"))
@@ -86,29 +59,22 @@ def main() -> None:
     parser.add_argument(
         "--limit", type=int, default=150, help="sounds for the cosine and the overlap"
     )
-    parser.add_argument("--fit", type=Path, help="the torch weights that the graph was made from")
+    parser.add_argument("--float", type=Path, dest="plain", help="the graph in float32")
     arguments = parser.parse_args()
     model = wavtext.load_model()
-    torch.set_num_threads(1)
     paths = sorted(p for p in arguments.sounds.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     windows = [mel for path in paths[: arguments.limit] for _, _, mel in model.cut(path)]
     full = max(window.shape for window in windows)
     timed = [window for window in windows if window.shape == full][:20]
-    scratch = tempfile.TemporaryDirectory()
-    plain = Path(scratch.name) / "float.onnx"
     names = ["onnxruntime 8 bits", "openvino 8 bits"]
-    if arguments.fit:
-        module = module_of(arguments.fit)
-        export_onnx(module, torch.zeros(1, *full), plain, name="log_mel", axis="frames")
-        names = ["torch f32", "onnxruntime f32", "openvino f32", "openvino bf16", *names]
+    if arguments.plain:
+        names = ["onnxruntime f32", "openvino f32", "openvino bf16", *names]
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         names = [name for name in names if name != "openvino bf16"]
 
     def runner(name: str, shape: tuple[int, ...]) -> Runner:
-        if name == "torch f32":
-            return torch_runner(module)
         runtime, precision = name.split(maxsplit=1)
-        graph = model.folder / "audio.onnx" if precision == "8 bits" else plain
+        graph = model.folder / "audio.onnx" if precision == "8 bits" else arguments.plain
         if runtime == "onnxruntime":
             return onnxruntime_runner(graph)
         return openvino_runner(graph, "bf16" if precision == "bf16" else "f32", shape)

@@ -30,6 +30,7 @@ from machine import machine
 
 from wavtext.library.library import LIBRARY_FILE, SoundLibrary
 from wavtext.library.store import ClipRecord, Store
+from wavtext.library.upkeep import refresh_background
 
 HOW = (
     "soft|loud|distant|close|muffled|sharp|low|high|dry|wet|slow|quick|heavy|light|metallic|wooden|"
@@ -113,6 +114,7 @@ def make_library(folder: Path, num_windows: int) -> str:
                 format="wav",
             )
             store.put_clip(record, stored.model_id, spans, vectors)
+        refresh_background(store, model)  # as indexing does: results say how likely they are
     finally:
         store.close()
     return f"{model.name}@{model.identity[:6]} ({model.dim}-d)"

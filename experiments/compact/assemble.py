@@ -11,6 +11,7 @@ card.md.
 
 import argparse
 import json
+import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -96,9 +97,8 @@ def main() -> None:
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
     parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
     parser.add_argument("--began-as", required=True, help="what the first of the runs began with")
-    parser.add_argument(
-        "--centre", type=float, default=0.3, help="share of the common part to drop"
-    )
+    parser.add_argument("--centre", type=float, default=0.6, help="share of captions' common part")
+    parser.add_argument("--keep-float", type=Path, help="where to keep the audio graph in float32")
     for name in ("crops", "packed", "ingredients", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
@@ -145,27 +145,24 @@ def main() -> None:
         else "",
     )
     windows = training_windows(arguments.packed, CALIBRATION + 100)
+    if arguments.keep_float:
+        shutil.copyfile(arguments.out / "audio.onnx", arguments.keep_float)
     quantise(arguments.out / "audio.onnx", windows[:CALIBRATION])
     total = sum(path.stat().st_size for path in arguments.out.iterdir())
     print(arguments.out, f"{total / 1e6:.1f} MB")
-    left = windows[CALIBRATION:]
-    for what, least in agreement(arguments.out, model, common, bert, tokenizer, left).items():
-        print(f"least cosine to torch, {what}: {least:.5f}")
+    found = wavtext.load_model(arguments.out)
+    left, captions = windows[CALIBRATION:], list(background_captions())
+    with torch.no_grad():
+        sounds = model.embed_audio(torch.from_numpy(left))
+        texts = embed_plainly(model, bert, tokenizer, captions) - common
+    audio = runtime.Graph(arguments.out / "audio.onnx", "f32").run(list(left))
+    print(f"least cosine to torch, audio: {least_cosine(audio, sounds):.5f}")
+    print(f"least cosine to torch, text: {least_cosine(found.embed_text(captions), texts):.5f}")
 
 
-@torch.no_grad()
-def agreement(
-    folder: Path, model: Clap, common, bert, tokenizer, mels: np.ndarray
-) -> dict[str, float]:
-    """The least cosine of each graph's embeddings to the module's; 8 bits cost a little."""
-    expected = model.embed_audio(torch.from_numpy(mels)).numpy()
-    heard = runtime.Graph(folder / "audio.onnx", "f32").run(list(mels))
-    heard /= np.linalg.norm(heard, axis=1, keepdims=True)
-    found = {"audio, 8 bits": float((heard * expected).sum(1).min())}
-    captions = list(background_captions())
-    said = F.normalize(embed_plainly(model, bert, tokenizer, captions) - common, dim=-1)
-    read = wavtext.load_model(folder).embed_text(captions)
-    return found | {"text, 8 bits": float((read * said.numpy()).sum(1).min())}
+def least_cosine(some: np.ndarray, others: torch.Tensor) -> float:
+    """Row by row; 8 bits cost a little."""
+    return float(F.cosine_similarity(torch.from_numpy(some), others).min())
 
 
 if __name__ == "__main__":

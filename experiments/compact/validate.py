@@ -3,7 +3,7 @@
 Used while training, and to choose among runs and their averages:
 
     python experiments/compact/validate.py --fit RUN [RUN ...] --packed runs/compact/packed \
-        --ingredients runs/compact/ingredients [--centre 0.3]
+        --ingredients runs/compact/ingredients [--centre 0.6]
 """
 
 import argparse
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
     parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
-    parser.add_argument("--centre", type=float, nargs="+", default=[0.0, 0.3])
+    parser.add_argument("--centre", type=float, nargs="+", default=[0.6])
     for name in ("packed", "ingredients"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()

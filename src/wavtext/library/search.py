@@ -84,10 +84,16 @@ def matching_windows(
     spans: Float32[np.ndarray, "windows 2"], scores: Float32[np.ndarray, " windows"]
 ) -> tuple[MatchingWindow, ...]:
     """The windows of one clip that match about as well as its best, best first."""
-    matching = np.flatnonzero(scores >= scores.max() - np.float32(WINDOW_MARGIN))
-    order = matching[np.argsort(-scores[matching], kind="stable")[:WINDOWS_SHOWN]]
-    stretches = zip(spans[order].tolist(), scores[order].tolist(), strict=True)
-    return tuple(MatchingWindow(start, end, score) for (start, end), score in stretches)
+    # most clips have few windows: lists are quicker than arrays
+    cosines = scores.tolist()
+    least = max(cosines) - WINDOW_MARGIN
+    matching = [place for place, cosine in enumerate(cosines) if cosine >= least]
+    matching.sort(key=cosines.__getitem__, reverse=True)
+    best = matching[:WINDOWS_SHOWN]
+    return tuple(
+        MatchingWindow(start, end, cosines[place])
+        for place, (start, end) in zip(best, spans[best].tolist(), strict=True)
+    )
 
 
 def _result(folder: Path, found: Found, *, heat: bool) -> SearchResult:
