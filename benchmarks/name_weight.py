@@ -121,7 +121,7 @@ def examples(matrix, background, titles, query, vector, relevant):
     typical = ExactIndex(matrix).typical()
     by = Relevance.of_query(vector, background, typical).standardised(best, windows)
     odds = FITTED.bias + by @ [FITTED.caption, FITTED.library]
-    return odds, shares, best + NAME_WEIGHT * (sample @ vector).std() * shares, relevant
+    return odds, shares, best + NAME_WEIGHT * typical.cosine(vector)[1] * shares, relevant
 
 
 def report(found: list) -> None:

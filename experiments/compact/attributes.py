@@ -34,6 +34,7 @@ import numpy as np
 import soxr
 from attributes_page import page
 from split import split_of
+from teachers import YAMNET_RATE, Yamnet, hear_in_patches
 
 import wavtext
 from wavtext.audio.decode import load_audio
@@ -43,7 +44,6 @@ HERE = Path(__file__).parent
 RATE = 22_050  # Hz
 DURATION = 4.0  # s of a rendering
 BASES, DISTRACTORS, ROUNDS = 6, 30, 2000
-PATCH, PATCH_HOP, TEACHER_RATE = 15_600, 7_680, 16_000
 CONTRARY = {
     "far": "near", "near": "far", "muffled": "plain", "hall": "plain", "room": "plain",
     "slow": "fast", "fast": "slow", "one": "many", "many": "one", "two": "one", "twice": "one",
@@ -337,22 +337,11 @@ def teacher_scores(keys, made, teacher, cache):
             known = dict(zip(kept["keys"].tolist(), kept["scores"], strict=True))
     missing = [key for key in keys if digest(key) not in known]
     if missing:
-        from ai_edge_litert.interpreter import Interpreter
-
-        model = Interpreter(str(teacher), num_threads=1)
-        model.allocate_tensors()
-        source, target = (
-            model.get_input_details()[0]["index"],
-            model.get_output_details()[0]["index"],
-        )
+        yamnet = Yamnet(str(teacher))
         for n, key in enumerate(missing):
-            samples = soxr.resample(made[key], RATE, TEACHER_RATE).astype(np.float32)
-            found = []
-            for start in range(0, len(samples) - PATCH + 1, PATCH_HOP):
-                model.set_tensor(source, samples[start : start + PATCH])
-                model.invoke()
-                found.append(model.get_tensor(target).reshape(-1).copy())
-            known[digest(key)] = np.mean(found, axis=0).astype(np.float16)
+            samples = soxr.resample(made[key], RATE, YAMNET_RATE).astype(np.float32)
+            scores, _ = hear_in_patches(yamnet, samples)
+            known[digest(key)] = scores.mean(axis=0).astype(np.float16)
             if n % 500 == 499:
                 print(f"teacher: {n + 1} of {len(missing)}", flush=True)
         if cache is not None:

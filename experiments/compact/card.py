@@ -172,11 +172,11 @@ It is inside the package: 384 dimensions, {bench["bytes"] / 1e6:.1f} MB with the
 ## How good
 
 {body}
-What to think of it: it is a small model taught by a small teacher on a few hours of free sounds.  On this fifth of the corpus, pooled as
+What to think of it: it is a small model taught by small teachers on nine hours of free sounds.  On this fifth of the corpus, pooled as
 the project's first mark asks (R@10 at least 0.30 with distinct titles as queries and every clip of the same title relevant), it passes that
-mark.  It is level with its teacher on everyday classes, where the intervals overlap, and beyond it on titles.  The project's goals (accuracy
-0.82 on fifty environmental classes, R@10 0.55 on held-out titles) are measured on other sounds and cannot be compared directly, but there is
-a long way to go.
+mark.  On everyday classes it is level with YAMNet's bridge, a little above it or below from figure to figure, with intervals that overlap, and beyond it on
+titles; its better teachers' bridge stays ahead on everyday classes.  The project's goals (accuracy 0.82 on fifty environmental classes, R@10 0.55 on
+held-out titles) are measured on other sounds and cannot be compared directly, but there is a long way to go.
 
 ## How fast
 
@@ -213,12 +213,13 @@ $ git worktree add runs/before b205684
 $ python experiments/compact/unpack.py --model runs/before/src/wavtext/model/compact \\
       --ingredients runs/compact/ingredients --out runs/compact/shipped
 $ DATA="--crops runs/compact/crops --packed runs/compact/packed --ingredients runs/compact/ingredients"
-$ CALM="--batch 128 --calm-share 0.15 --max-scale 15 --dropout 0.3 --decay 0.1 --weights 1 1 1 0.5"
-FIT
+$ CALM="--batch 128 --calm-share 0.15 --max-scale 15 --dropout 0.3 --decay 0.1 --weights 1 1.5 1 0.5"
+$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/distilled --start runs/compact/shipped --steps 1000 --rate 3e-4 \\
+      --block-rate 1.5e-4 --validate-every 250
 $ python experiments/compact/own_pairs.py --packed runs/compact/packed --roots CORPUS runs/gathered --out runs/own-pairs.jsonl
 $ wavtext train configs/compact-tune.toml --data runs/own-pairs.jsonl --out runs/compact/tuned
 $ python experiments/compact/assemble.py --fit runs/compact/distilled runs/compact/tuned --share 0.7 0.3 --crops runs/compact/crops \\
-      --packed runs/compact/packed --ingredients runs/compact/ingredients --centre 0.3 --began-as "commit b205684" \\
+      --packed runs/compact/packed --ingredients runs/compact/ingredients --began-as "commit b205684" \\
       --out src/wavtext/model/compact
 ```
 

@@ -73,9 +73,9 @@ class Model:
 
     Every embedding has length 1 and depends on its own input alone: not on the batch, the order or
     the number of threads.  The model inside the package computes in 8 bits and in float32 on every
-    CPU, so that kinds of CPU agree to a cosine of 0.99999; folders with `precision = "auto"` in
-    model.toml run their audio graph in bfloat16 where the CPU has it, which may move embeddings by
-    0.005.
+    CPU, so that kinds of CPU agree on sounds to a cosine of 0.99999, on texts to 0.999.  Folders
+    with `precision = "auto"` in model.toml run their audio graph in bfloat16 where the CPU has it,
+    which may move embeddings by 0.005.
 
     Args:
         folder: A model folder (wavtext.model.folder).
