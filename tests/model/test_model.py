@@ -64,6 +64,20 @@ def test_an_embedding_is_the_same_whatever_the_number_of_threads(
     np.testing.assert_allclose(one, three, atol=1e-6)
 
 
+def test_texts_leave_cores_free_where_that_is_asked(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WAVTEXT_THREADS", "2")
+    texts = ["a dog", "rain on a roof", "a door"]
+    model, modest = Model(tiny_folder), Model(tiny_folder)
+    modest.text_threads = 1
+    np.testing.assert_array_equal(model.embed_text(texts), modest.embed_text(texts))
+    streams = [
+        each._text_graph._compile(()).get_property("NUM_STREAMS") for each in (model, modest)
+    ]
+    assert streams == [2, 1]
+
+
 def test_windows_lie_in_the_clip_and_their_mean_is_the_clip_s_embedding(
     tiny: Model, tone: np.ndarray
 ):

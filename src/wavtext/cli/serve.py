@@ -123,6 +123,8 @@ def _run(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from wavtext.errors import MissingExtraError
     from wavtext.library.library import SoundLibrary
+    from wavtext.model.model import Model
+    from wavtext.model.runtime import num_cores
 
     try:
         import uvicorn
@@ -133,6 +135,8 @@ def _run(
     except ImportError as error:
         raise MissingExtraError("server", "wavtext serve") from error
     with SoundLibrary.open(folder, library=library, model=model) as first:
+        if isinstance(first.model, Model):
+            first.model.text_threads = max(1, num_cores() - 1)  # one is left for searching
         cached: Any = CachedModel(first.model, settings.query_cache)  # an Embedder by delegation
     sounds = SoundLibrary.open(folder, library=library, model=cached)
     socket, settings = bind(settings)

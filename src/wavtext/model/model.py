@@ -87,6 +87,7 @@ class Model:
         self.name = self.config.name
         self.dim = self.config.dim
         self.sample_rate = self.config.log_mel.sample_rate
+        self.text_threads: int | None = None  # texts embedded at once; set before the first one
         self._tokenizer_lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -227,7 +228,8 @@ class Model:
         settings = self.config.text
         if settings is None:
             return None
-        return Graph(self.folder / settings.graph, settings.precision, dynamic=True)
+        path = self.folder / settings.graph
+        return Graph(path, settings.precision, dynamic=True, threads=self.text_threads)
 
     @property
     def _tokenizer(self) -> Any:

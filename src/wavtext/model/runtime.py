@@ -49,14 +49,23 @@ class Graph:
         precision: "auto" takes bfloat16 where the CPU has instructions for it.
         dynamic: Whether the second axis differs from call to call (tokens); otherwise each length
             that occurs is compiled for itself, which runs faster.
+        threads: Inputs that run at once, at most; None: as many as there are cores.
 
     Thread-safe.
     """
 
-    def __init__(self, path: Path, precision: Precision, *, dynamic: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        precision: Precision,
+        *,
+        dynamic: bool = False,
+        threads: int | None = None,
+    ) -> None:
         self._path = path
         self._precision: Precision = precision
         self._dynamic = dynamic
+        self._threads = threads
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
 
@@ -109,7 +118,7 @@ class Graph:
         with self._lock:
             if shape not in self._compiled:
                 core = _openvino_core()
-                cores = num_cores()
+                cores = min(num_cores(), self._threads or num_cores())
                 try:
                     graph = core.read_model(self._path)
                     if shape:
