@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from augment import spoil
-from fit import TEMPLATES, Stem, load_shards
+from fit import TEMPLATES, Stem, load_shards, rest
 from text_bank import (
     PHRASES,
     captions_of,
@@ -59,12 +59,12 @@ def main() -> None:
     audio = model.audio
     model.load_state_dict(state)
     model.eval()
-    stem = Stem(audio, whole=True)
+    stem = Stem(audio, 3)
 
     @torch.no_grad()
     def embed_mel(mel):
         with torch.autocast("cpu", torch.bfloat16):
-            return F.normalize(model.audio_projection(audio.pool(stem(mel))).float(), dim=-1)
+            return F.normalize(model.audio_projection(rest(audio, 3, stem(mel))).float(), dim=-1)
 
     clips = json.loads((arguments.crops / "clips.json").read_text())
     texts_of = [captions_of(clip) for clip in clips]

@@ -30,9 +30,7 @@ CONTAINERS = (
     ("asf", "wmav2", 44_100),
 )
 MUTATIONS = int(os.environ.get("WAVTEXT_FUZZ_FILES", "300"))
-RESULT = os.environ.get(
-    "WAVTEXT_FUZZ_RESULT"
-)  # a file for the counts, such as benchmarks/results/fuzz.json
+RESULT = os.environ.get("WAVTEXT_FUZZ_RESULT")  # a file for the counts
 
 
 def seeds() -> list[bytes]:

@@ -66,7 +66,6 @@ def answer(
             query.text,
             _options_for(options, query, reader),
             relevance=relevance,
-            spread=relevance.spread if relevance else None,
             embed_text=model.embed_text,
         )
 

@@ -111,25 +111,9 @@ class _Named:
 
 
 def find_candidates(
-    store: Catalogue,
-    index: Index,
-    query: Vector,
-    text: str,
-    options: SearchOptions,
-    pool: int,
-    spread: float | None = None,
+    store: Catalogue, index: Index, query: Vector, text: str, options: SearchOptions, pool: int
 ) -> Iterator[Candidate]:
-    """Clips worth a closer look, in order: `pool` found by sound, and others by name.
-
-    Args:
-        store: Names and notes.
-        index: Embeddings.
-        query: What to look for.
-        text: Its words.
-        options: How to search.
-        pool: How many by sound.
-        spread: Standard deviation of the cosine over the library's sample, where it is known.
-    """
+    """Clips worth a closer look, in order: `pool` found by sound, and others by name."""
     allowed = store.allowed(options.filters)
     words = content_words(text) if options.names else []
     ids, scores = index.best(query, pool, allowed)
@@ -142,9 +126,9 @@ def find_candidates(
         if allowed is not None:
             others = store.passing(others, allowed)
         ids, scores, shares = _with_named(index, query, ids, scores, named, others)
-        if spread is None and (typical := index.typical()) is not None:
-            spread = typical.cosine(query)[1]
-    ranks = scores + np.float32(NAME_WEIGHT * (spread or 0.0)) * shares
+    typical = index.typical() if named else None
+    bonus = NAME_WEIGHT * typical.cosine(query)[1] if typical else 0.0
+    ranks = scores + np.float32(bonus) * shares
     if options.exclude:
         ranks[np.isin(ids, list(options.exclude))] = -np.inf
     order = np.lexsort((ids, -ranks))

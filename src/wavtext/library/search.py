@@ -40,7 +40,6 @@ def search(
     options: SearchOptions,
     *,
     relevance: Relevance | None = None,
-    spread: float | None = None,
     embed_text: Callable[[Sequence[str]], np.ndarray] | None = None,
 ) -> list[SearchResult]:
     """The clips that fit best.
@@ -53,14 +52,13 @@ def search(
         text: The words of the query, for names and for `explain`.
         options: How to search.
         relevance: Turns a score into a probability.
-        spread: Standard deviation of the cosine over the library's sample, where it is known.
         embed_text: Embeds variants of the text, for `explain`.
     """
     pool = options.limit + len(options.exclude)
     if options.names or options.group or options.diversity:
         pool = max(POOL, 4 * pool)
     while True:
-        candidates = find_candidates(store, index, query, text, options, pool, spread)
+        candidates = find_candidates(store, index, query, text, options, pool)
         heard = hear(index, candidates, query, heard_at_once(options))
         if relevance is not None:
             heard = by_relevance(heard, relevance, options)
