@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from quantise import quantise, training_windows
+from quantise import CALIBRATION, quantise, training_windows
 from split import split_of
 from text_bank import embed_plainly, load_minilm, make_model, read_fit
 from torch import nn
@@ -33,7 +33,6 @@ from wavtext.training.clap import Clap
 from wavtext.training.compact import FRONT_END
 from wavtext.training.export import write_model_folder
 
-CALIBRATION = 300  # windows that choose the ranges of 8-bit activations
 
 
 class AudioGraph(nn.Module):

@@ -5,8 +5,8 @@ cores, half an hour).
         --ingredients runs/compact/ingredients --start runs/compact/shipped \
         --out runs/compact/distilled --steps 750 --batch 128
 
-aiSFX's first blocks run in OpenVINO and stay as they are; the last --blocks of its four, the
-attention layer and the projections learn.  Losses, all in the one space of sounds and sentences:
+aiSFX's first blocks run in OpenVINO, in 8 bits, and stay as they are; the last --blocks of its
+four, the attention layer and the projections learn.  Losses, all in the one space of sounds and sentences:
   captions   symmetric cross-entropy (Deshmukh et al. 2022, eq. 3-4); a mixture matches the
              captions of both its sounds, equal texts are positives, texts that a plain sentence
              encoder finds alike are no negatives
@@ -14,6 +14,9 @@ attention layer and the projections learn.  Losses, all in the one space of soun
              geometric mean of what YAMNet and, twice, MobileNet hear (teachers.py)
   distil     a linear head on the representation guesses the representations of both teachers (256
              principal components each)
+  relate     crops that both teachers hear alike are neighbours: for each crop the softmax of its
+             cosines to the other crops of the batch, against that of the teachers' (Fang et al.
+             2021, SEED, with the batch in place of a queue)
   calm       a spoilt crop and its clean self have one embedding
 MiniLM is frozen here; tune_text.py tunes it afterwards on the embeddings of sounds that this
 script leaves behind.
@@ -23,6 +26,7 @@ import argparse
 import json
 import math
 import random
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,6 +35,7 @@ import openvino
 import torch
 import torch.nn.functional as F
 from augment import spoil
+from quantise import CALIBRATION, quantise, training_windows
 from split import split_of
 from text_bank import (
     PHRASES,
@@ -46,6 +51,7 @@ from torch import nn
 from validate import scores_of
 
 from wavtext.training.compact import CompactAudioEncoder, level
+from wavtext.training.export import export_onnx
 
 # The teachers' geometric mean is lower than YAMNet's scores, for which the losses below were set:
 # the highest of a crop's is 0.25 in place of 0.58 (medians).
@@ -64,31 +70,49 @@ def load_shards(folder: Path, clips: list) -> list[dict[str, np.ndarray]]:
     return shards
 
 
-def whitening(shards: list[dict[str, np.ndarray]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and basis (dim, 256) of a teacher's representations over the crops."""
+def whitening(
+    shards: list[dict[str, np.ndarray]], name: str, power: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and basis (dim, 256) of a teacher's representations over the crops.
+
+    Each principal component is divided by a power of its deviation: 1 makes all equal, 0 leaves
+    them; the mean square is 1.
+    """
     pool = np.concatenate([shard[name] for shard in shards])[:40_000].astype(np.float32)
     value, vector = np.linalg.eigh(np.cov((pool - pool.mean(0)).T))
-    basis = vector[:, ::-1][:, :256] / np.sqrt(value[::-1][:256] + 1e-4)
+    value, vector = value[::-1][:256].clip(min=0), vector[:, ::-1][:, :256]
+    basis = vector / (value + 1e-4) ** (power / 2)
+    basis /= np.sqrt((value / (value + 1e-4) ** power).mean())
     return pool.mean(0), basis.astype(np.float32)
 
 
-class Stem:
-    """aiSFX's first blocks in bfloat16: (batch, frames, 72) dB -> what `rest` takes."""
+class Blocks(nn.Module):
+    """aiSFX's first blocks: (batch, frames, 72) dB -> what `rest` takes."""
 
     def __init__(self, encoder: CompactAudioEncoder, blocks: int) -> None:
-        class Graph(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.blocks = nn.ModuleList(encoder.blocks[:blocks])
+        super().__init__()
+        self.blocks = nn.ModuleList(encoder.blocks[:blocks])
 
-            def forward(self, log_mel):
-                x = level(log_mel).unsqueeze(1)
-                for block in self.blocks:
-                    x = F.max_pool2d(block(x), 2)
-                return x
+    def forward(self, log_mel):
+        x = level(log_mel).unsqueeze(1)
+        for block in self.blocks:
+            x = F.max_pool2d(block(x), 2)
+        return x
 
-        self.model = openvino.convert_model(Graph().eval(), example_input=torch.zeros(2, 108, 72))
+
+class Stem:
+    """`Blocks` in OpenVINO, in the 8 bits that ship (quantise.py): what learns meets what it will
+    meet.
+    """
+
+    def __init__(self, encoder: CompactAudioEncoder, blocks: int, windows: np.ndarray) -> None:
         self.core, self.compiled = openvino.Core(), {}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "stem.onnx"
+            example = torch.zeros(1, 108, 72)
+            export_onnx(Blocks(encoder, blocks), example, path, name="log_mel", axis="frames")
+            quantise(path, windows)
+            self.model = self.core.read_model(path)
 
     def __call__(self, log_mel: np.ndarray) -> torch.Tensor:
         shape = (16, *log_mel.shape[1:])
@@ -98,7 +122,7 @@ class Stem:
                 self.model,
                 "CPU",
                 {
-                    "INFERENCE_PRECISION_HINT": "bf16",
+                    "INFERENCE_PRECISION_HINT": "f32",
                     "NUM_STREAMS": torch.get_num_threads(),
                     "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 },
@@ -138,7 +162,14 @@ def main() -> None:
     parser.add_argument("--calm-share", type=float, default=0.25)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-attention", action="store_true")
-    parser.add_argument("--weights", type=float, nargs=4, default=[1.0, 1.0, 1.0, 1.0])
+    parser.add_argument(
+        "--weights",
+        type=float,
+        nargs=5,
+        default=[1.0, 1.5, 1.0, 0.5, 0.0],
+        help="of captions, bank, distil, calm and relate",
+    )
+    parser.add_argument("--whiten", type=float, default=1.0, help="of what distil guesses, 0 to 1")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument(
         "--max-scale", type=float, default=100.0, help="clamp of the captions' logit scale"
@@ -150,6 +181,7 @@ def main() -> None:
     parser.add_argument("--validate-every", type=int, default=150)
     parser.add_argument("--start", type=Path, help="a run to go on from")
     parser.add_argument("--blocks", type=int, default=1, help="of aiSFX's four that learn, 1 to 3")
+    parser.add_argument("--spoilt", type=float, default=1.0, help="share of crops that are spoilt")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "arguments.json").write_text(
@@ -169,7 +201,7 @@ def main() -> None:
     if arguments.start:
         model.load_state_dict(read_fit(arguments.start / "fit.pt"))
     audio.eval()
-    stem = Stem(audio, still)
+    stem = Stem(audio, still, training_windows(arguments.packed, CALIBRATION))
     audio.to(memory_format=torch.channels_last)
     for projection in (model.audio_projection, model.text_projection):
         projection.dropout.p = arguments.dropout
@@ -192,13 +224,13 @@ def main() -> None:
     begins = np.cumsum([0, *[len(some) for some in phrases]])
 
     shards = load_shards(arguments.crops, clips)
-    whiten = [whitening(shards, name) for name in ("middle", "feature")]
+    whiten = [whitening(shards, name, arguments.whiten) for name in ("middle", "feature")]
     for s in shards:
         parts = [
             (s.pop(name).astype(np.float32) - mean) @ basis
             for name, (mean, basis) in zip(("middle", "feature"), whiten, strict=True)
         ]
-        s["representation"] = np.concatenate(parts, 1).clip(-5, 5)
+        s["representation"] = np.concatenate(parts, 1)
         yamnet = 0.5 * (s.pop("mean").astype(np.float32) + s.pop("most").astype(np.float32))
         both = np.cbrt(yamnet * s.pop("tagged").astype(np.float32) ** 2)
         s["scores"] = (LOUDER * both).clip(max=1.0)
@@ -285,7 +317,10 @@ def main() -> None:
         clean = torch.from_numpy(take("mel")).float() * 0.55 - 100
         loud = torch.from_numpy(take("clipped")).float() * 0.55 - 100
         driven = torch.from_numpy(rng.random((size, 1, 1)) < 0.25)
-        features = stem(torch.cat([spoil(torch.where(driven, loud, clean)), clean[:calm]]).numpy())
+        spoilt = torch.from_numpy(rng.random((size, 1, 1)) < arguments.spoilt)
+        spoilt[:calm] = True  # these are held against their clean selves
+        heard_as = torch.where(spoilt, spoil(torch.where(driven, loud, clean)), clean)
+        features = stem(torch.cat([heard_as, clean[:calm]]).numpy())
 
         with torch.autocast("cpu", torch.bfloat16):
             model.train()
@@ -335,11 +370,17 @@ def main() -> None:
         bank_loss = bank_loss + 0.5 * (-(share * F.log_softmax(logits, 0)).sum(0))[found].mean()
         # distillation, calm
         distil_loss = ((guess - heard_by_teachers) ** 2).mean()
+        together = F.normalize(heard_by_teachers, dim=-1)
+        itself = torch.eye(size, dtype=torch.bool)
+        likely = (together @ together.T / 0.07).masked_fill(itself, -1e4).softmax(1)
+        ours = (heard @ heard.T / 0.07).masked_fill(itself, -1e4).log_softmax(1)
+        relate_loss = -(likely * ours).sum(1).mean()
         agree = (heard[:calm] * same).sum(1)
         ours = 20 * heard[:calm] @ same.T
         calm_loss = 4 * (1 - agree).mean() + 0.2 * F.cross_entropy(ours, torch.arange(calm))
         w = arguments.weights
         loss = w[0] * caption_loss + w[1] * bank_loss + w[2] * distil_loss + w[3] * calm_loss
+        loss = loss + w[4] * relate_loss
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], 5.0)
@@ -356,6 +397,7 @@ def main() -> None:
                 "bank": bank_loss,
                 "distil": distil_loss,
                 "calm": calm_loss,
+                "relate": relate_loss,
                 "agree": agree.mean(),
                 "scale": scale,
                 "bank_scale": bank_scale.exp(),

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import soxr
+from split import split_of
 from teachers import PATCH, YAMNET_RATE, MobileNet, Yamnet
 
 LENGTHS = {54: 27_562, 108: 55_125, 216: 110_250}  # frames -> samples at 22,050 Hz
@@ -175,6 +176,7 @@ def main() -> None:
         weight *= [
             min(1.0, (120 / many[clip["source"]]) ** 0.5) for clip in clips
         ]  # no source drowns the others
+        weight *= [split_of(clip) == "train" for clip in clips]  # not what was screened since
         if arguments.last:  # as often as they missed in the shards that are there
             new = np.arange(len(clips)) >= len(clips) - arguments.last
             others = weight[~new].sum()

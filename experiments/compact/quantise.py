@@ -17,6 +17,8 @@ from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
 from wavtext.training.export import shrink
 
+CALIBRATION = 300  # windows that choose the ranges of 8-bit activations
+
 
 def quantise(path: Path, windows: np.ndarray) -> None:
     """Rewrite a float32 graph in place.
