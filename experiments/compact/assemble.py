@@ -34,7 +34,6 @@ from wavtext.training.compact import FRONT_END
 from wavtext.training.export import write_model_folder
 
 
-
 class AudioGraph(nn.Module):
     """log_mel (1, frames, 72) -> (1, dim)."""
 

@@ -147,11 +147,11 @@ CC BY-SA, ODbL, MIT/BSD/zlib/Apache/WTFPL, GPL or LGPL (`experiments/compact/lic
 whole Debian package, that of the file counts, as the package's machine-readable copyright file states it
 (`debian_licences.csv`: 969 clips).  Left out: clips of unclear licence, the
 demo's packages, recordings whose Freesound id is in ESC-50, UrbanSound8K or FSDKaggle 2018/2019 (`screened.csv`; FSD50K's
-list could not be had, and clips without an id could not be screened), near-duplicates of held-out clips.  The phrases
-for the teacher's labels were written for this project (`experiments/compact/phrases.tsv`).  {gathered} of the clips are pinned one by
-one (repository, commit, path, licence, where it is stated, checksum) in `experiments/compact/gathered.csv`, the others in
-`sources.csv`.  Training began with the weights of the model before (commit b205684: 8,942 of these clips), which had begun with those of
-the ones before it (0f47e33 and 1a1bb64: clips chosen by the same rule; their cards, and `extra_sources.csv`).
+list could not be had, and clips without an id could not be screened), near-duplicates of held-out clips, and gathered
+sounds that the corpus's own packages hold beside the corpus (`withheld.py`: they may be somebody's test).  The phrases
+for the teachers' labels were written for this project (`experiments/compact/phrases.tsv`).  {gathered} of the clips are pinned one by
+one (repository or package, commit or checksum, path, licence, where it is stated, checksum) in `experiments/compact/gathered.csv`, the
+others in `sources.csv`.  Training began with the published weights of aiSFX and MiniLM.
 
 | licence as stated | clips |
 |---|---|
@@ -194,39 +194,34 @@ held-out titles) are measured on other sounds and cannot be compared directly, b
 ## Make it again
 
 CORPUS is the developers' corpus, CLONES a folder of clones of the repositories in `experiments/compact/gathered.csv`, named
-owner+name, MOBILE_NET the second teacher's checkpoint (`experiments/compact/teachers.py` says where it lies and its checksum). About two hours
-on two cores.  Three stages: the audio tower learns from two teachers, captions and phrases (`fit.py`), both projections, the last block
-and what follows it from captions alone (`wavtext train`), and what ships is a mean of the two
+owner+name, PACKAGES one of the npm, PyPI and Debian packages named there, MOBILE_NET the second teacher's checkpoint
+(`experiments/compact/teachers.py` says where it lies and its checksum). Two to three hours on two cores, most of them for what the teachers
+hear.  Two stages, from the published weights of aiSFX and MiniLM: the audio tower learns from two teachers, captions and phrases (`fit.py`), both
+projections, the last block and what follows it from captions alone (`wavtext train`); what ships is a mean of the two
 ([decision 94](decisions/0094-tuned-by-the-papers-loss.md)), its convolutions in 8 bits
 ([decision 95](decisions/0095-eight-bit-convolutions.md), `pip install nncf`).
 
 <!-- not run: hours, and sounds that cannot be handed on -->
 ```console
 $ python experiments/compact/ingredients.py --out runs/compact/ingredients
-$ python experiments/compact/gather.py --clones CLONES --out runs/gathered
+$ python experiments/compact/gather.py --clones CLONES --packages PACKAGES --out runs/gathered
 $ python experiments/compact/prepare.py --index CORPUS/index.csv --out runs/compact/corpus
 $ python experiments/compact/prepare.py --index runs/gathered/index.csv --out runs/compact/gathered
 $ python experiments/compact/pack.py runs/compact/corpus runs/compact/gathered --out runs/compact/packed
 $ python experiments/compact/generate.py --packed runs/compact/packed --roots CORPUS runs/gathered --mobile-net MOBILE_NET \\
-      --out runs/compact/crops --shards 52 --last 976 --share 0.2
-$ git worktree add runs/before b205684
-$ python experiments/compact/unpack.py --model runs/before/src/wavtext/model/compact \\
-      --ingredients runs/compact/ingredients --out runs/compact/shipped
-$ DATA="--crops runs/compact/crops --packed runs/compact/packed --ingredients runs/compact/ingredients"
-$ CALM="--batch 128 --calm-share 0.15 --max-scale 15 --dropout 0.3 --decay 0.1 --weights 1 1.5 1 0.5"
-$ python experiments/compact/fit.py $DATA $CALM --out runs/compact/distilled --start runs/compact/shipped --steps 1000 --rate 3e-4 \\
-      --block-rate 1.5e-4 --validate-every 250
+      --out runs/compact/crops --shards 71 --last 1966 --share 0.2
+$ python experiments/compact/fit.py --crops runs/compact/crops --packed runs/compact/packed --ingredients runs/compact/ingredients \\
+      --out runs/compact/distilled
 $ python experiments/compact/own_pairs.py --packed runs/compact/packed --roots CORPUS runs/gathered --out runs/own-pairs.jsonl
 $ wavtext train configs/compact-tune.toml --data runs/own-pairs.jsonl --out runs/compact/tuned
 $ python experiments/compact/assemble.py --fit runs/compact/distilled runs/compact/tuned --share 0.7 0.3 --crops runs/compact/crops \\
-      --packed runs/compact/packed --ingredients runs/compact/ingredients --began-as "commit b205684" \\
+      --packed runs/compact/packed --ingredients runs/compact/ingredients \\
       --out src/wavtext/model/compact
 ```
 
-Historically `fit.py` began with the weighted mean of runs that became the folder of b205684, not with that folder's graphs (their 16 and 8 bits), and
-learnt from 36 shards without the newest 976 clips and 16 in which 45 % of the draws are of them.  How the models of b205684, 0f47e33 and 1a1bb64 were
-made, from aiSFX's weights on, stands in the docs/compact.md of those commits; everything they need is pinned in `gathered.csv`, `sources.csv`,
-`extra_sources.csv` and `debian_licences.csv`.  `wavtext train configs/compact.toml --data MANIFEST --out RUN` trains the same
+Historically the crops were drawn in three goes, as the sounds came: 36 shards without the newest 2,942 clips, 16 in which 45 % of the draws are of 976 of
+them, 19 in which 45 % are of the 1,966 newest; crops of sounds that were screened out since do not train.
+`wavtext train configs/compact.toml --data MANIFEST --out RUN` trains the same
 towers on your own pairs, without a teacher ([training](training.md)).
 
 ## Use it

@@ -38,7 +38,9 @@ def sample_names(font: bytes) -> list[str]:
     return [title.split(b"\0")[0].decode("latin-1").strip() for title in titles]
 
 
-def _chunks(content: bytes, begin: int = 12, end: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+def _chunks(
+    content: bytes, begin: int = 12, end: int | None = None
+) -> Iterator[tuple[bytes, bytes]]:
     """The chunks of a RIFF file, those within lists too: (name, content)."""
     end = len(content) if end is None else end
     while begin + 8 <= end:

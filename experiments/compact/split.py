@@ -3,8 +3,9 @@
 test        every clip of the corpus whose group's hash falls in one fifth, whatever its licence:
             reported once
 validation  one tenth of the groups, and every clip whose licence is not clear: chooses recipes
-train       the rest: clear licences only (licences.py, debian_licences.csv), none of the demo's packages, no recording that a common
-            benchmark uses too, no near-duplicate of a held-out sound
+train       the rest: clear licences only (licences.py, debian_licences.csv), none of the demo's
+            packages, no recording that a common benchmark uses too, none that the corpus's packages
+            hold beside the corpus, no near-duplicate of a held-out sound
 """
 
 import csv
@@ -17,16 +18,20 @@ import numpy as np
 from licences import is_clear
 
 DEMO = {"sonic-pi-samples", "sound-icons", "tuxpaint-stamps-default"}
-# Freesound recordings that ESC-50, UrbanSound8K or FSDKaggle 2018/2019 use too.
-SCREENED = {row["file"] for row in csv.DictReader(Path(__file__).with_name("screened.csv").open())}
 
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with Path(__file__).with_name(name).open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+# Freesound recordings that ESC-50, UrbanSound8K or FSDKaggle 2018/2019 use too, and sounds that the
+# corpus's own packages hold beside the corpus (withheld.py).
+SCREENED = {row["file"] for row in _rows("screened.csv")}
 # Debian's own statement on a file, where the corpus lists the licences of the whole package.
-STATED = {
-    row["file"]: row["license"]
-    for row in csv.DictReader(Path(__file__).with_name("debian_licences.csv").open())
-}
+STATED = {row["file"]: row["license"] for row in _rows("debian_licences.csv")}
 # Sounds gathered beside the corpus (gather.py): they train, and nothing else.
-GATHERED = {row["file"] for row in csv.DictReader(Path(__file__).with_name("gathered.csv").open())}
+GATHERED = {row["file"] for row in _rows("gathered.csv")}
 
 
 def licence_of(clip: Mapping[str, str]) -> str:

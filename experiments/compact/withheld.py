@@ -55,7 +55,9 @@ def look(source: str, place: Path, commit: str | None, corpus: Path, out: Path) 
     for name in sorted(names):
         if Path(name).suffix.lower() not in AUDIO_SUFFIXES:
             continue
-        if any(name == one or one.endswith("/" + name) or name.endswith("/" + one) for one in known):
+        if any(
+            name == one or one.endswith("/" + name) or name.endswith("/" + one) for one in known
+        ):
             held += 1
             continue
         content = read(name)
@@ -110,9 +112,7 @@ def main() -> None:
     all_of_them.add_argument("--prepared", type=Path, nargs="+", required=True)
     arguments = parser.parse_args()
     if arguments.command == "look":
-        look(
-            arguments.source, arguments.place, arguments.commit, arguments.corpus, arguments.out
-        )
+        look(arguments.source, arguments.place, arguments.commit, arguments.corpus, arguments.out)
     else:
         compare(arguments.out, arguments.prepared)
 
