@@ -2,8 +2,7 @@
 
     python experiments/compact/assemble.py --fit runs/compact/distilled runs/compact/tuned \
         --share 0.7 0.3 --crops runs/compact/crops --packed runs/compact/packed \
-        --ingredients runs/compact/ingredients --began-as "commit 0f47e33" \
-        --out src/wavtext/model/compact
+        --ingredients runs/compact/ingredients --out src/wavtext/model/compact
 
 The card's numbers come from report.py, which measures the folder afterwards and writes them into
 card.md.
@@ -21,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from quantise import CALIBRATION, quantise, training_windows
 from split import split_of
-from text_bank import embed_plainly, load_minilm, make_model, read_fit
+from text_bank import embed_plainly, load_minilm, make_model
 from torch import nn
 
 import wavtext
@@ -29,6 +28,7 @@ from wavtext.audio.windows import WindowConfig
 from wavtext.library.relevance import background_captions
 from wavtext.model import runtime
 from wavtext.model.folder import AudioGraphConfig, ModelConfig, TextGraphConfig
+from wavtext.training.checkpoint import read_tensors
 from wavtext.training.clap import Clap
 from wavtext.training.compact import FRONT_END
 from wavtext.training.export import write_model_folder
@@ -87,14 +87,13 @@ def weights_of(run: Path) -> dict[str, torch.Tensor]:
     files = [run / name for name in ("fit.pt", "best.pt") if (run / name).exists()]
     if len(files) != 1:
         raise SystemExit(f"{run}: holds {len(files)} of fit.pt and best.pt; one is meant.")
-    return read_fit(files[0])
+    return read_tensors(files[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
     parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
-    parser.add_argument("--began-as", required=True, help="what the first of the runs began with")
     parser.add_argument("--centre", type=float, default=0.6, help="share of captions' common part")
     parser.add_argument("--keep-float", type=Path, help="where to keep the audio graph in float32")
     for name in ("crops", "packed", "ingredients", "out"):
@@ -122,7 +121,6 @@ def main() -> None:
         text=TextGraphConfig(),
         provenance={
             "script": "experiments/compact",
-            "began_as": arguments.began_as,
             "commit": commit,
             "clips": len(clips),
             "sources": len({clip["source"] for clip in clips}),

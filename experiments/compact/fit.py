@@ -2,8 +2,7 @@
 cores, half an hour).
 
     python experiments/compact/fit.py --crops runs/compact/crops --packed runs/compact/packed \
-        --ingredients runs/compact/ingredients --start runs/compact/shipped \
-        --out runs/compact/distilled --steps 750 --batch 128
+        --ingredients runs/compact/ingredients --out runs/compact/distilled
 
 aiSFX's first blocks run in OpenVINO, in 8 bits, and stay as they are; the last --blocks of its
 four, the attention layer and the projections learn.  Losses, all in the one space of sounds and sentences:
@@ -18,8 +17,7 @@ four, the attention layer and the projections learn.  Losses, all in the one spa
              cosines to the other crops of the batch, against that of the teachers' (Fang et al.
              2021, SEED, with the batch in place of a queue)
   calm       a spoilt crop and its clean self have one embedding
-MiniLM is frozen here; tune_text.py tunes it afterwards on the embeddings of sounds that this
-script leaves behind.
+MiniLM stays as it is.
 """
 
 import argparse
@@ -45,11 +43,11 @@ from text_bank import (
     load_phrases,
     make_model,
     plain_features,
-    read_fit,
 )
 from torch import nn
 from validate import scores_of
 
+from wavtext.training.checkpoint import read_tensors
 from wavtext.training.compact import CompactAudioEncoder, level
 from wavtext.training.export import export_onnx
 
@@ -157,31 +155,30 @@ def main() -> None:
     parser.add_argument("--packed", type=Path, required=True)
     parser.add_argument("--ingredients", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=900)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--calm-share", type=float, default=0.25)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--calm-share", type=float, default=0.15)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-attention", action="store_true")
     parser.add_argument(
         "--weights",
         type=float,
         nargs=5,
-        default=[1.0, 1.5, 1.0, 0.5, 0.0],
+        default=[1.0, 1.5, 1.0, 0.5, 1.0],
         help="of captions, bank, distil, calm and relate",
     )
-    parser.add_argument("--whiten", type=float, default=1.0, help="of what distil guesses, 0 to 1")
+    parser.add_argument("--whiten", type=float, default=0.5, help="of what distil guesses, 0 to 1")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument(
-        "--max-scale", type=float, default=100.0, help="clamp of the captions' logit scale"
+        "--max-scale", type=float, default=15.0, help="clamp of the captions' logit scale"
     )
-    parser.add_argument("--decay", type=float, default=0.02)
-    parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--block-rate", type=float, default=2e-4, help="of the blocks")
-    parser.add_argument("--sharpen", type=float, default=1.0)
-    parser.add_argument("--validate-every", type=int, default=150)
+    parser.add_argument("--decay", type=float, default=0.1)
+    parser.add_argument("--dropout", type=float, default=0.3)
+    parser.add_argument("--block-rate", type=float, default=3e-4, help="of the blocks")
+    parser.add_argument("--validate-every", type=int, default=500)
     parser.add_argument("--start", type=Path, help="a run to go on from")
     parser.add_argument("--blocks", type=int, default=1, help="of aiSFX's four that learn, 1 to 3")
-    parser.add_argument("--spoilt", type=float, default=1.0, help="share of crops that are spoilt")
+    parser.add_argument("--spoilt", type=float, default=0.6, help="share of crops that are spoilt")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "arguments.json").write_text(
@@ -199,7 +196,7 @@ def main() -> None:
     for part in (model.text, *audio.blocks[:still]):
         part.requires_grad_(False)
     if arguments.start:
-        model.load_state_dict(read_fit(arguments.start / "fit.pt"))
+        model.load_state_dict(read_tensors(arguments.start / "fit.pt"))
     audio.eval()
     stem = Stem(audio, still, training_windows(arguments.packed, CALIBRATION))
     audio.to(memory_format=torch.channels_last)
@@ -356,7 +353,6 @@ def main() -> None:
         caption_loss = 0.5 * (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, down.T))
         # bank
         logits = bank_scale.exp().clamp(max=100) * heard @ named.T  # (batch, 521)
-        scores = scores**arguments.sharpen
         sure = (scores.amax(1) * 2).clamp(max=1.0)
         bank_loss = (
             -(scores / scores.sum(1, keepdim=True).clamp(min=1e-3) * F.log_softmax(logits, 1)).sum(

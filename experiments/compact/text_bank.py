@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from wavtext.training.checkpoint import read_tensors
 from wavtext.training.clap import Clap
 from wavtext.training.compact import CompactAudioEncoder
 from wavtext.training.projection import NormedProjection
@@ -30,15 +29,6 @@ def load_minilm(folder: Path):
     weights = torch.load(folder / "minilm.pt", weights_only=True)
     bert.load_state_dict({k: v.float() for k, v in weights.items()})
     return tokenizer, bert.eval()
-
-
-def read_fit(file: Path) -> dict[str, torch.Tensor]:
-    """The weights that fit.py, tune_text.py, unpack.py or `wavtext train` left.
-
-    Before 2026-11-29 the text tower's BERT had another name.
-    """
-    found = read_tensors(file)
-    return {name.replace("text.bert.", "text.model."): value for name, value in found.items()}
 
 
 def make_model(bert, *, dim: int = 384, attention: bool = True) -> Clap:
