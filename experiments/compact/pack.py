@@ -46,7 +46,7 @@ def main() -> None:
     found, train, held = (
         np.stack(signatures),
         split == "train",
-        np.isin(split, ["validation", "test"]),
+        np.isin(split, ["validation", "test", "demo"]),
     )
     double = near_duplicates(found[train], found[held], duration[train], duration[held])
     drop = np.zeros(len(clips), bool)

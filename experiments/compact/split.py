@@ -25,8 +25,8 @@ def _rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-# Freesound recordings that ESC-50, UrbanSound8K or FSDKaggle 2018/2019 use too, and sounds that the
-# corpus's own packages hold beside the corpus (withheld.py).
+# Freesound recordings that ESC-50, UrbanSound8K or FSDKaggle 2018/2019 use too, sounds that the
+# corpus's own packages hold beside the corpus (withheld.py), and copies of the demo's sounds.
 SCREENED = {row["file"] for row in _rows("screened.csv")}
 # Debian's own statement on a file, where the corpus lists the licences of the whole package.
 STATED = {row["file"]: row["license"] for row in _rows("debian_licences.csv")}
