@@ -151,7 +151,7 @@ list could not be had, and clips without an id could not be screened), near-dupl
 sounds that the corpus's own packages hold beside the corpus (`withheld.py`: they may be somebody's test).  The phrases
 for the teachers' labels were written for this project (`experiments/compact/phrases.tsv`).  {gathered} of the clips are pinned one by
 one (repository or package, commit or checksum, path, licence, where it is stated, checksum) in `experiments/compact/gathered.csv`, the
-others in `sources.csv`.  43 of the clips, copies of the demo's sounds found late, trained the first of two stages only.  Training began
+others in `sources.csv`.  43 more, copies of the demo's sounds found late, trained the first of two stages only.  Training began
 with the published weights of aiSFX and MiniLM.
 
 | licence as stated | clips |
