@@ -1,8 +1,8 @@
 """Trained weights, averaged -> the model folder inside the package.
 
-    python experiments/compact/assemble.py --fit runs/compact/distilled runs/compact/tuned \
-        --share 0.7 0.3 --crops runs/compact/crops --packed runs/compact/packed \
-        --ingredients runs/compact/ingredients --out src/wavtext/model/compact
+    python experiments/compact/assemble.py --fit runs/compact/tuned --crops runs/compact/crops \
+        --packed runs/compact/packed --ingredients runs/compact/ingredients \
+        --out src/wavtext/model/compact
 
 The card's numbers come from report.py, which measures the folder afterwards and writes them into
 card.md.

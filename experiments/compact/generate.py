@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import soxr
+from prepare import packed_mel
 from split import split_of
 from teachers import PATCH, YAMNET_RATE, MobileNet, Yamnet
 
@@ -81,9 +82,6 @@ def shard(job: tuple[int, str, str, str, str]) -> str:
         return target.name
     if not _sounds:
         _sounds = _read(paths_file)
-    from wavtext.audio.log_mel import log_mel
-    from wavtext.training.compact import FRONT_END
-
     rng = np.random.default_rng(number)
     frames = (54, 108, 108, 216)[number % 4]
     count = CROPS if frames < 216 else CROPS // 2
@@ -115,10 +113,10 @@ def shard(job: tuple[int, str, str, str, str]) -> str:
             mix = mix + noise * np.sqrt((mix**2).mean()) * 10 ** (-rng.uniform(5, 45) / 20)
         top = np.abs(mix).max()
         mix = (mix / max(top, 1e-6) * 10 ** (-rng.uniform(0, 18) / 20)).astype(np.float32)
-        mels[i] = np.clip(np.round((log_mel(mix, FRONT_END) + 100) / 0.55), 0, 255)
+        mels[i] = packed_mel(mix)
         drive = 10 ** (rng.uniform(3, 18) / 20) / max(np.abs(mix).max(), 1e-6)
         loud = np.clip(mix * drive, -1, 1).astype(np.float32)
-        clipped[i] = np.clip(np.round((log_mel(loud, FRONT_END) + 100) / 0.55), 0, 255)
+        clipped[i] = packed_mel(loud)
         low = soxr.resample(mix, 22_050, YAMNET_RATE)
         if len(low) < PATCH:
             low = np.resize(low, PATCH)

@@ -23,12 +23,19 @@ MAX_DURATION = 20.0  # s
 _teacher: Yamnet | None = None
 
 
+def packed_mel(samples: np.ndarray) -> np.ndarray:
+    """(samples,) at the front end's rate -> log-mel (frames, 72) uint8, 0.55 dB steps from -100."""
+    from wavtext.audio.log_mel import log_mel
+    from wavtext.training.compact import FRONT_END
+
+    return np.clip(np.round((log_mel(samples, FRONT_END) + 100.0) / 0.55), 0, 255).astype(np.uint8)
+
+
 def view(job: tuple[str, str]):
     """One file -> (log-mel uint8, scores, representations, duration), or the reason why not."""
     global _teacher
     path, teacher_path = job
     from wavtext.audio.decode import load_audio
-    from wavtext.audio.log_mel import log_mel
     from wavtext.training.compact import FRONT_END
 
     try:
@@ -36,8 +43,7 @@ def view(job: tuple[str, str]):
         low = load_audio(path, YAMNET_RATE, duration=MAX_DURATION)
     except Exception as error:
         return str(error)
-    mel = log_mel(sound.samples, FRONT_END)
-    packed = np.clip(np.round((mel + 100.0) / 0.55), 0, 255).astype(np.uint8)
+    packed = packed_mel(sound.samples)
     _teacher = _teacher or Yamnet(teacher_path)
     scores, middles = hear_in_patches(_teacher, low.samples)
     return packed, scores.astype(np.float16), middles.astype(np.float16), float(sound.duration)

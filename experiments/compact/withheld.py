@@ -23,15 +23,14 @@ from pathlib import Path
 
 import numpy as np
 from gather import LIST, read_blob
+from prepare import MAX_DURATION, packed_mel
 from split import near_duplicates, signature
 
 from wavtext.audio.decode import AUDIO_SUFFIXES, load_audio
-from wavtext.audio.log_mel import log_mel
 from wavtext.errors import WavtextError
 from wavtext.training.compact import FRONT_END
 
 LARGEST = 4_000_000  # bytes
-MAX_DURATION = 20.0  # s
 
 
 def files_of(place: Path, commit: str | None) -> tuple[list[str], Callable[[str], bytes]]:
@@ -69,9 +68,8 @@ def look(source: str, place: Path, commit: str | None, corpus: Path, out: Path) 
                 sound = load_audio(file.name, FRONT_END.sample_rate, duration=MAX_DURATION)
             except WavtextError:
                 continue
-        mel = np.clip(np.round((log_mel(sound.samples, FRONT_END) + 100) / 0.55), 0, 255)
         sounds.append((name, hashlib.sha256(content).hexdigest(), float(sound.duration)))
-        signatures.append(signature(mel.astype(np.uint8)))
+        signatures.append(signature(packed_mel(sound.samples)))
     out.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", source)
     np.save(out / f"{name}.npy", np.array(signatures, np.float32).reshape(-1, 288))
