@@ -26,6 +26,7 @@ import math
 import random
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ import openvino
 import torch
 import torch.nn.functional as F
 from augment import spoil
+from losses import bank_loss, calm_loss, caption_loss, heard_texts, relate_loss
 from quantise import CALIBRATION, quantise, training_windows
 from split import split_of
 from text_bank import (
@@ -48,23 +50,37 @@ from torch import nn
 from validate import scores_of
 
 from wavtext.training.checkpoint import read_tensors
-from wavtext.training.compact import CompactAudioEncoder, level
+from wavtext.training.compact import CompactAudioEncoder
 from wavtext.training.export import export_onnx
 
 # The teachers' geometric mean is lower than YAMNet's scores, for which the losses below were set:
 # the highest of a crop's is 0.25 in place of 0.58 (medians).
 LOUDER = 2.3
+NEAR = 0.8  # cosine of two texts from which they are no negatives of each other
 TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
 
 
-def load_shards(folder: Path, clips: list) -> list[dict[str, np.ndarray]]:
-    """The crops, without those of clips that were screened out after they were made."""
+def load_shards(paths: Iterable[Path], clips: list, whiten: float) -> list[dict[str, np.ndarray]]:
+    """The crops, without those of clips that were screened out after they were made.
+
+    What teachers.py left of each crop becomes "scores" (521) and "representation" (512).
+    """
     allowed = np.array([split_of(clip) == "train" for clip in clips] + [True])  # -1: no clip
     shards = []
-    for path in sorted(folder.glob("[0-9]*[0-9].npz")):
+    for path in paths:
         shard = dict(np.load(path))
         keep = allowed[shard["who"]].all(1)
         shards.append({name: value[keep] for name, value in shard.items()})
+    bases = [whitening(shards, name, whiten) for name in ("middle", "feature")]
+    for s in shards:
+        parts = [
+            (s.pop(name).astype(np.float32) - mean) @ basis
+            for name, (mean, basis) in zip(("middle", "feature"), bases, strict=True)
+        ]
+        s["representation"] = np.concatenate(parts, 1)
+        yamnet = 0.5 * (s.pop("mean").astype(np.float32) + s.pop("most").astype(np.float32))
+        both = np.cbrt(yamnet * s.pop("tagged").astype(np.float32) ** 2)
+        s["scores"] = (LOUDER * both).clip(max=1.0)
     return shards
 
 
@@ -89,13 +105,10 @@ class Blocks(nn.Module):
 
     def __init__(self, encoder: CompactAudioEncoder, blocks: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(encoder.blocks[:blocks])
+        self.encoder, self.blocks = encoder, blocks
 
     def forward(self, log_mel):
-        x = level(log_mel).unsqueeze(1)
-        for block in self.blocks:
-            x = F.max_pool2d(block(x), 2)
-        return x
+        return self.encoder.stem(log_mel, self.blocks)
 
 
 class Stem:
@@ -207,30 +220,20 @@ def main() -> None:
     bank_scale = nn.Parameter(torch.tensor(math.log(20.0)))
 
     clips = json.loads((arguments.crops / "clips.json").read_text())
-    texts_of = [captions_of(clip) for clip in clips]
-    every = sorted({text for texts in texts_of for text in texts})
+    every = sorted({text for clip in clips for text in captions_of(clip)})
     place = {text: i for i, text in enumerate(every)}
+    texts_of = [[place[text] for text in captions_of(clip)] for clip in clips]
     written = [
         plain_features(bert, tokenizer, [t.format(text) for text in every])
         for t in dict.fromkeys(TEMPLATES)
     ]
     plain = F.normalize(written[0], dim=-1)
     phrases = load_phrases(PHRASES)
-    flat = [phrase for some in phrases for phrase in some]
-    phrase_features = plain_features(bert, tokenizer, flat)
+    phrase_features = plain_features(bert, tokenizer, [text for some in phrases for text in some])
     begins = np.cumsum([0, *[len(some) for some in phrases]])
 
-    shards = load_shards(arguments.crops, clips)
-    whiten = [whitening(shards, name, arguments.whiten) for name in ("middle", "feature")]
-    for s in shards:
-        parts = [
-            (s.pop(name).astype(np.float32) - mean) @ basis
-            for name, (mean, basis) in zip(("middle", "feature"), whiten, strict=True)
-        ]
-        s["representation"] = np.concatenate(parts, 1)
-        yamnet = 0.5 * (s.pop("mean").astype(np.float32) + s.pop("most").astype(np.float32))
-        both = np.cbrt(yamnet * s.pop("tagged").astype(np.float32) ** 2)
-        s["scores"] = (LOUDER * both).clip(max=1.0)
+    paths = sorted(arguments.crops.glob("[0-9]*[0-9].npz"))
+    shards = load_shards(paths, clips, arguments.whiten)
     packed = json.loads((arguments.packed / "clips.json").read_text())
     held = [clip for clip in packed if clip["split"] == "validation"]
     held_mel = np.load(arguments.packed / "mel.npy", mmap_mode="r")
@@ -330,53 +333,19 @@ def main() -> None:
         pick = [int(rng.integers(begins[i], begins[i + 1])) for i in range(521)]
         named = F.normalize(model.text_projection(phrase_features[pick]), dim=-1)
 
-        # captions: columns are the distinct texts of all sounds that can be heard
-        weights = {}
-        for i, (a, b) in enumerate(who):
-            weights.setdefault(place[random.choice(texts_of[a])], {})[i] = 1.0
-            if b >= 0 and below[i] < 10:
-                column = weights.setdefault(place[random.choice(texts_of[b])], {})
-                column[i] = max(column.get(i, 0.0), float(torch.sigmoid((6.0 - below[i]) / 3)))
-        columns = list(weights)
-        target = torch.zeros(size, len(columns))
-        for j, column in enumerate(columns):
-            for i, w in weights[column].items():
-                target[i, j] = w
+        columns, target = heard_texts(who, below, texts_of)
         asked = torch.stack([random.choice(written)[c] for c in columns])
         asked = F.normalize(model.text_projection(asked), dim=-1)
-        alike = plain[columns] @ plain[columns].T  # (texts, texts)
-        near = ((target > 0).float() @ (alike > 0.8).float() > 0) & (target == 0)
+        near = plain[columns] @ plain[columns].T > NEAR
         scale = model.logit_scale.exp().clamp(max=arguments.max_scale)
-        logits = (scale * heard @ asked.T).masked_fill(near, -1e4)
-        rows = target / target.sum(1, keepdim=True)
-        down = target / target.sum(0, keepdim=True)
-        caption_loss = 0.5 * (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, down.T))
-        # bank
-        logits = bank_scale.exp().clamp(max=100) * heard @ named.T  # (batch, 521)
-        sure = (scores.amax(1) * 2).clamp(max=1.0)
-        bank_loss = (
-            -(scores / scores.sum(1, keepdim=True).clamp(min=1e-3) * F.log_softmax(logits, 1)).sum(
-                1
-            )
-            * sure
-        ).mean()
-        strong = scores * (scores > 0.1)
-        found = strong.sum(0) > 0.3
-        share = strong / strong.sum(0, keepdim=True).clamp(min=1e-3)
-        bank_loss = bank_loss + 0.5 * (-(share * F.log_softmax(logits, 0)).sum(0))[found].mean()
-        # distillation, calm
-        distil_loss = ((guess - heard_by_teachers) ** 2).mean()
-        together = F.normalize(heard_by_teachers, dim=-1)
-        itself = torch.eye(size, dtype=torch.bool)
-        likely = (together @ together.T / 0.07).masked_fill(itself, -1e4).softmax(1)
-        ours = (heard @ heard.T / 0.07).masked_fill(itself, -1e4).log_softmax(1)
-        relate_loss = -(likely * ours).sum(1).mean()
-        agree = (heard[:calm] * same).sum(1)
-        ours = 20 * heard[:calm] @ same.T
-        calm_loss = 4 * (1 - agree).mean() + 0.2 * F.cross_entropy(ours, torch.arange(calm))
-        w = arguments.weights
-        loss = w[0] * caption_loss + w[1] * bank_loss + w[2] * distil_loss + w[3] * calm_loss
-        loss = loss + w[4] * relate_loss
+        losses = {
+            "captions": caption_loss(heard, asked, target, near, scale),
+            "bank": bank_loss(heard, named, scores, bank_scale.exp().clamp(max=100)),
+            "distil": F.mse_loss(guess, heard_by_teachers),
+            "calm": calm_loss(heard[:calm], same),
+            "relate": relate_loss(heard, heard_by_teachers),
+        }
+        loss = sum(w * part for w, part in zip(arguments.weights, losses.values(), strict=True))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], 5.0)
@@ -387,17 +356,7 @@ def main() -> None:
                 if n in trained:
                     trained[n].lerp_(p, 1 - decay)
         if step % 25 == 0:
-            line = {
-                "step": step,
-                "captions": caption_loss,
-                "bank": bank_loss,
-                "distil": distil_loss,
-                "calm": calm_loss,
-                "relate": relate_loss,
-                "agree": agree.mean(),
-                "scale": scale,
-                "bank_scale": bank_scale.exp(),
-            }
+            line = {"step": step, **losses, "scale": scale, "bank_scale": bank_scale.exp()}
             line = {k: round(float(v), 4) for k, v in line.items()} | {
                 "seconds": round(time.time() - begin, 1)
             }

@@ -111,10 +111,10 @@ class CompactAudioEncoder(nn.Module):
         """Convolve, weigh frequencies, attend over time, pool."""
         return self.tail(self.stem(log_mel))
 
-    def stem(self, log_mel: Tensor) -> Tensor:
-        """Three blocks: (batch, frames, mels) in dB -> (batch, 256, frames / 8, mels / 8)."""
+    def stem(self, log_mel: Tensor, blocks: int = 3) -> Tensor:
+        """The first blocks: (batch, frames, mels) in dB -> (batch, 256, frames / 8, mels / 8)."""
         x = level(log_mel).unsqueeze(1)  # (batch, 1, frames, mels)
-        for block in (self.conv_block1, self.conv_block2, self.conv_block3):
+        for block in self.blocks[:blocks]:
             x = F.max_pool2d(block(x), 2)
         return x
 

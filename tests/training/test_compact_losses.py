@@ -1,0 +1,113 @@
+"""What the compact model learns from (experiments/compact/losses.py), by hand and by loop."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+COMPACT = Path(__file__).parents[2] / "experiments" / "compact"
+
+
+@pytest.fixture(autouse=True)
+def compact_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(COMPACT))
+
+
+def unit(*shape: int, seed: int) -> Tensor:
+    return F.normalize(torch.randn(shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def test_crops_of_one_text_share_a_column() -> None:
+    from losses import heard_texts
+
+    who = np.array([[0, -1], [1, 0], [2, 0], [2, 1]])
+    below = torch.tensor([0.0, 6.0, 12.0, 0.0])  # dB: the third's second sound is too faint
+    texts_of = [[7], [8], [7]]  # two clips of one text
+    texts, target = heard_texts(who, below, texts_of)
+    assert texts == [7, 8]
+    half, near_all = 0.5, float(torch.sigmoid(torch.tensor(2.0)))
+    expected = [[1, 0], [half, 1], [1, 0], [1, near_all]]
+    torch.testing.assert_close(target, torch.tensor(expected))
+    apart, target = heard_texts(who, below, texts_of, distinct=False)
+    assert apart == [7, 8, 7, 7, 7, 8]
+    assert ((target == 1).sum(1) == 1).all()
+
+
+def test_a_crop_may_be_told_any_of_its_clips_texts() -> None:
+    from losses import heard_texts
+
+    random.seed(0)
+    found = {heard_texts(np.array([[0, -1]]), torch.zeros(1), [[3, 4]])[0][0] for _ in range(50)}
+    assert found == {3, 4}
+
+
+def test_captions_loss_is_the_papers_where_each_crop_has_a_text_of_its_own() -> None:
+    from losses import caption_loss
+
+    heard, asked, scale = unit(5, 8, seed=1), unit(5, 8, seed=2), torch.tensor(15.0)
+    loss = caption_loss(heard, asked, torch.eye(5), torch.eye(5, dtype=torch.bool), scale)
+    logits, own = scale * heard @ asked.T, torch.arange(5)
+    assert loss.item() == pytest.approx(
+        0.5 * (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)).item(), abs=1e-5
+    )
+
+
+def test_a_near_text_is_no_negative() -> None:
+    from losses import caption_loss
+
+    heard, asked, scale = unit(3, 8, seed=1), unit(3, 8, seed=2), torch.tensor(15.0)
+    near = torch.eye(3, dtype=torch.bool)
+    near[0, 1] = near[1, 0] = True
+    both = caption_loss(heard[:2], asked[:2], torch.eye(2), near[:2, :2], scale)
+    assert both.item() == 0  # each has nothing but its own left
+    assert caption_loss(heard, asked, torch.eye(3), near, scale) > 0
+
+
+def test_bank_loss_by_loop() -> None:
+    from losses import STRONG, bank_loss
+
+    heard, named = unit(6, 8, seed=1), unit(9, 8, seed=2)
+    scores = torch.rand((6, 9), generator=torch.Generator().manual_seed(3)) ** 3
+    logits = (20 * heard @ named.T).double().numpy()
+    s = scores.double().numpy()
+
+    def softmax(x: np.ndarray) -> np.ndarray:
+        return np.exp(x) / np.exp(x).sum()
+
+    by_crop = np.mean(
+        [
+            -min(1, 2 * s[i].max()) * (s[i] / s[i].sum() * np.log(softmax(logits[i]))).sum()
+            for i in range(6)
+        ]
+    )
+    strong = np.where(s > STRONG, s, 0)
+    by_label = np.mean(
+        [
+            -(strong[:, j] / strong[:, j].sum() * np.log(softmax(logits[:, j]))).sum()
+            for j in range(9)
+            if strong[:, j].sum() > 3 * STRONG
+        ]
+    )
+    loss = bank_loss(heard, named, scores, torch.tensor(20.0))
+    assert loss.item() == pytest.approx(by_crop + 0.5 * by_label, rel=1e-5)
+
+
+def test_neighbours_are_the_teachers() -> None:
+    from losses import relate_loss
+
+    representation = unit(12, 16, seed=1)
+    same = relate_loss(representation, 3.0 * representation)  # lengths do not matter
+    assert same < relate_loss(unit(12, 16, seed=2), representation)
+    assert same < relate_loss(representation.flip(0), representation)
+
+
+def test_calm_loss_is_least_where_each_finds_itself() -> None:
+    from losses import calm_loss
+
+    clean = torch.eye(4)
+    assert calm_loss(clean, clean) < 1e-3
+    assert calm_loss(clean.flip(0), clean) > 4
