@@ -6,7 +6,7 @@
 fit.py at a small scale: a part of its crops of 2.5 s, each clean and spoilt once, what aiSFX's
 published convolutions make of them kept, the same losses, and validation as everywhere.  Differences
 from the first choice are paired by seed; their intervals are Student's over the seeds, and speak for
-nothing else.
+nothing else.  A study that is stopped goes on with the choices that its report lacks.
 """
 
 import argparse
@@ -59,25 +59,25 @@ class Choice:
 RECIPE = "the recipe, convolutions as published"
 CHOICES = {
     RECIPE: Choice(),
-    "the fourth block learns": Choice(learns=True),
-    "convolutions in float while training": Choice(eight_bits=False),
     "no attention layer": Choice(attention=False),
     "maximum alone": Choice(pooling="maximum"),
     "mean alone": Choice(pooling="mean"),
     "128 dimensions": Choice(dim=128),
     "768 dimensions": Choice(dim=768),
-    "a linear projection": Choice(projection="linear"),
-    "the released code's projection": Choice(projection="residual"),
-    "dropout 0.1": Choice(dropout=0.1),
-    "logit scale up to 100": Choice(max_scale=100.0),
     "equal and similar texts are negatives": Choice(duplicates="negatives"),
-    "no crop is spoilt": Choice(spoilt=0.0, weights=(1.0, 1.5, 1.0, 0.0, 1.0)),
     "no captions": Choice(weights=(0.0, 1.5, 1.0, 0.5, 1.0)),
     "no phrases of labels": Choice(weights=(1.0, 0.0, 1.0, 0.5, 1.0)),
     "no teachers' representations": Choice(weights=(1.0, 1.5, 0.0, 0.5, 1.0)),
     "no neighbourhoods": Choice(weights=(1.0, 1.5, 1.0, 0.5, 0.0)),
     "no teachers": Choice(weights=(1.0, 0.0, 0.0, 0.5, 0.0)),
     "last weights, not averaged": Choice(averaged=False),
+    "convolutions in float while training": Choice(eight_bits=False),
+    "logit scale up to 100": Choice(max_scale=100.0),
+    "no crop is spoilt": Choice(spoilt=0.0, weights=(1.0, 1.5, 1.0, 0.0, 1.0)),
+    "a linear projection": Choice(projection="linear"),
+    "the released code's projection": Choice(projection="residual"),
+    "dropout 0.1": Choice(dropout=0.1),
+    "the fourth block learns": Choice(learns=True),
 }
 
 
@@ -237,6 +237,14 @@ def measure(student: Student, held: list[dict], windows: list, embed: Callable) 
     return {name: found[name] for name in MEASURES}
 
 
+def kept_runs(path: Path, scale: dict[str, int]) -> dict[str, list[dict]]:
+    """The runs that a report holds already, so that a study that was stopped goes on."""
+    report = json.loads(path.read_text()) if path.exists() else {}
+    if report and report["scale"] != scale:
+        raise SystemExit(f"{path}: was measured at another scale; name another --out.")
+    return report.get("runs", {})
+
+
 def against(some: list[dict], base: list[dict]) -> dict[str, list[float]]:
     """Mean difference, and half the width of its 95 % interval, of each measure."""
     found = {}
@@ -318,23 +326,25 @@ def main() -> None:
         windows.append((torch.tensor([clip for clip, _ in jobs]), keep(encoder, stem, rows)))
     print(f"{len(who)} crops kept, {time.process_time() - begin:.0f} s of CPU", flush=True)
 
-    runs: dict[str, list[dict]] = {}
+    scale = {"crops": len(who), "steps": arguments.steps, "seeds": arguments.seeds}
+    runs = kept_runs(arguments.out, scale)
     for name, choice in CHOICES.items():
+        if name in runs:
+            continue
         begin, runs[name] = time.process_time(), []
         for seed in range(1, arguments.seeds + 1):
             student = train(choice, seed, encoder, lessons, arguments.steps)
             runs[name].append(measure(student, held, windows, embed))
-        mean = {key: round(np.mean([run[key] for run in runs[name]]), 4) for key in MEASURES}
+        mean = {key: round(float(np.mean([run[key] for run in runs[name]])), 4) for key in MEASURES}
         print(name, mean, f"{time.process_time() - begin:.0f} s of CPU", flush=True)
         git = ["git", "describe", "--always", "--dirty"]
         report = {
             "commit": subprocess.run(git, capture_output=True, text=True).stdout.strip(),
-            "crops": len(who),
+            "scale": scale,
             "clips": len(set(who.ravel()) - {-1}),
-            "steps": arguments.steps,
             "validation clips": len(held),
             "choices": {name: asdict(CHOICES[name]) for name in runs},
-            "seeds": runs,
+            "runs": runs,
             "less the first": {n: against(runs[n], runs[RECIPE]) for n in runs if n != RECIPE},
         }
         arguments.out.write_text(json.dumps(report, indent=1) + "\n")
