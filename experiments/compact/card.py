@@ -168,7 +168,7 @@ with the published weights of aiSFX and MiniLM.
     page = f"""# The compact model
 
 It is inside the package: 384 dimensions, {bench["bytes"] / 1e6:.1f} MB with the tokenizer, no torch, no network.  How it was made:
-[decision 0003](decisions/0003-compact-model.md); what was tried: [the log](log.md).
+[decision 0003](decisions/0003-compact-model.md); what was tried, and which choices matter with three seeds each: [the log](log.md).
 
 ## How good
 
