@@ -101,7 +101,7 @@ def main() -> None:
     arguments = parser.parse_args()
     tokenizer, bert = load_minilm(arguments.ingredients)
     state = average([weights_of(run) for run in arguments.fit], arguments.share)
-    model = make_model(bert, attention=any(".attention.qkv" in name for name in state))
+    model = make_model(bert)
     model.load_state_dict(state)
     model.eval()
     common = arguments.centre * common_part(model, bert, tokenizer)

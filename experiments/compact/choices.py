@@ -10,6 +10,7 @@ nothing else.  A study that is stopped goes on with the choices that its report 
 """
 
 import argparse
+import copy
 import json
 import math
 import random
@@ -23,18 +24,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from augment import spoil
-from fit import NEAR, Stem, load_shards
+from crops import load_shards
+from fit import NEAR
+from learner import Learner
 from losses import bank_loss, calm_loss, caption_loss, heard_texts, relate_loss
+from mels import decibels
 from quantise import CALIBRATION, training_windows
 from scipy import stats
+from stem import Stem
 from text_bank import PHRASES, captions_of, load_minilm, load_phrases, plain_features
 from torch import Tensor, nn
-from validate import jobs_of, scores_of
+from validate import jobs_of, scores_of, validation_of
 
 from wavtext.training.compact import CompactAudioEncoder
 from wavtext.training.projection import ProjectionKind, make_projection
 
-FRAMES, BATCH, CALM, RATE, DECAY = 108, 128, 19, 1e-3, 0.1
+FRAMES, BATCH, CALM, RATE = 108, 128, 19, 1e-3
 MEASURES = ("R@1", "R@10", "accuracy", "standardised", "P@10", "mAP")
 
 
@@ -144,16 +149,16 @@ def train(choice: Choice, seed: int, encoder: CompactAudioEncoder, all_: Lessons
     rng = np.random.default_rng(seed)
     student = Student(choice, encoder)
     clean, spoilt = all_.clean[choice.eight_bits], all_.spoilt[choice.eight_bits]
-    learnt = [p for p in student.parameters() if p.requires_grad]
-    kept = [p.detach().clone() for p in learnt]
     blocks = [p for p in student.encoder.conv_block4.parameters() if p.requires_grad]
-    others = [p for p in learnt if all(p is not q for q in blocks)]
-    groups = [{"params": others, "lr": RATE}, {"params": blocks, "lr": 0.3 * RATE}]
-    optimiser = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda i: min(1.0, (i + 1) / 30) * 0.5 * (1 + math.cos(math.pi * i / steps))
+    others = [
+        parameter
+        for name, parameter in student.named_parameters()
+        if parameter.requires_grad and "conv_block" not in name
+    ]
+    learner = Learner(
+        [(RATE, others), (0.3 * RATE, blocks)], steps=steps, warm_up=30, averaged=choice.averaged
     )
-    for step in range(steps):
+    for _ in range(steps):
         rows = torch.from_numpy(rng.integers(0, len(all_.scores), BATCH))
         student.train()
         for block in student.encoder.blocks:
@@ -190,19 +195,9 @@ def train(choice: Choice, seed: int, encoder: CompactAudioEncoder, all_: Lessons
             calm_loss(heard[:CALM], same),
             relate_loss(heard, all_.representation[rows]),
         )
-        loss = sum(w * part for w, part in zip(choice.weights, losses, strict=True))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(learnt, 5.0)
-        optimiser.step(), schedule.step()
-        decay = min(0.99, (1 + step) / (10 + step)) if choice.averaged else 0.0
-        with torch.no_grad():
-            for mean, now in zip(kept, learnt, strict=True):
-                mean.lerp_(now, 1 - decay)
-    with torch.no_grad():
-        for mean, now in zip(kept, learnt, strict=True):
-            now.copy_(mean)
-    return student.eval()
+        learner.step(sum(w * part for w, part in zip(choice.weights, losses, strict=True)))
+    with learner.averaged():
+        return copy.deepcopy(student).eval()
 
 
 @torch.no_grad()
@@ -289,8 +284,7 @@ def main() -> None:
     paths = [path for path in paths if np.load(path)["mel"].shape[1] == FRAMES]
     shards = load_shards(paths[:: len(paths) // arguments.shards], clips, 0.5)
     join = lambda name: np.concatenate([shard[name] for shard in shards])
-    decibels = lambda name: join(name).astype(np.float32) * 0.55 - 100
-    clean, loud = decibels("mel"), decibels("clipped")
+    clean, loud = decibels(join("mel")), decibels(join("clipped"))
     loud = np.where(np.random.default_rng(0).random((len(loud), 1, 1)) < 0.25, loud, clean)
     spoilt = spoil(torch.from_numpy(loud)).numpy()
     begin = time.process_time()
@@ -317,12 +311,10 @@ def main() -> None:
         texts=embed(every),
         phrases=[plain_features(bert, tokenizer, some) for some in load_phrases(PHRASES)],
     )
-    packed = json.loads((arguments.packed / "clips.json").read_text())
-    held = [clip for clip in packed if clip["split"] == "validation"]
-    mel = np.load(arguments.packed / "mel.npy", mmap_mode="r")
+    held, mel = validation_of(arguments.packed)
     windows = []
     for jobs in jobs_of(held).values():
-        rows = np.stack([mel[row] for _, row in jobs]).astype(np.float32) * 0.55 - 100
+        rows = decibels(np.stack([mel[row] for _, row in jobs]))
         windows.append((torch.tensor([clip for clip, _ in jobs]), keep(encoder, stem, rows)))
     print(f"{len(who)} crops kept, {time.process_time() - begin:.0f} s of CPU", flush=True)
 

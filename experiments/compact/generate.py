@@ -4,10 +4,10 @@
         runs/gathered --mobile-net mn04_as_mAP_432.pt --out runs/compact/crops --shards 20
 
 Distillation works when teacher and student see the same crop, and when there are far more crops
-than sounds (function matching).  A shard is one .npz: log-mels (uint8, 0.55 dB steps from -100
-dB), the same of the crop driven 3 to 18 dB into clipping, what both teachers make of the (unclipped)
-crop (teachers.py: YAMNet's scores averaged and maximised over its patches and its representation
-averaged; MobileNet's probabilities and representation), and which clips are in it at which level.
+than sounds (function matching).  A shard is one .npz: log-mels (packed, mels.py), the same of the
+crop driven 3 to 18 dB into clipping, what both teachers make of the (unclipped) crop (teachers.py:
+YAMNet's scores averaged and maximised over its patches and its representation averaged; MobileNet's
+probabilities and representation), and which clips are in it at which level.
 Shards are seeded by their number; a shard that exists is kept, so an interrupted run goes on.
 Only training clips are used (split.py).
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-from prepare import packed_mel
+from mels import packed_mel
 from split import split_of
 from teachers import PATCH, YAMNET_RATE, MobileNet, Yamnet
 

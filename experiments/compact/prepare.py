@@ -3,9 +3,9 @@
     python experiments/compact/prepare.py --index ../shared/corpus/index.csv --out
     runs/compact/corpus
 
-Writes mel.npy (frames, 72) uint8 in steps of 0.55 dB from -100 dB, yamnet scores (patches, 521) and
-representations (patches, 1024) as float16, one patch each 0.48 s, and clips.json (offsets, titles,
-group, licence). YAMNet (Apache-2.0) is a teacher only: nothing of it is shipped.
+Writes mel.npy (frames, 72) packed (mels.py), yamnet scores (patches, 521) and representations
+(patches, 1024) as float16, one patch each 0.48 s, and clips.json (offsets, titles, group, licence).
+YAMNet (Apache-2.0) is a teacher only: nothing of it is shipped.
 """
 
 import argparse
@@ -16,19 +16,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from mels import packed_mel
 from teachers import YAMNET_RATE, Yamnet, hear_in_patches
 
 MAX_DURATION = 20.0  # s
 
 _teacher: Yamnet | None = None
-
-
-def packed_mel(samples: np.ndarray) -> np.ndarray:
-    """(samples,) at the front end's rate -> log-mel (frames, 72) uint8, 0.55 dB steps from -100."""
-    from wavtext.audio.log_mel import log_mel
-    from wavtext.training.compact import FRONT_END
-
-    return np.clip(np.round((log_mel(samples, FRONT_END) + 100.0) / 0.55), 0, 255).astype(np.uint8)
 
 
 def view(job: tuple[str, str]):

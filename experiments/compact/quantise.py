@@ -12,6 +12,7 @@ from pathlib import Path
 import nncf
 import numpy as np
 import onnx
+from mels import decibels
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
@@ -64,4 +65,4 @@ def training_windows(packed: Path, number: int, frames: int = 216) -> np.ndarray
     chosen = np.random.default_rng(0).permutation(len(train))[:number]
     parts = [np.asarray(mel[begin : begin + length]) for begin, length in np.array(train)[chosen]]
     rows = [part[np.arange(frames) % len(part)] for part in parts]
-    return np.stack(rows).astype(np.float32) * 0.55 - 100
+    return decibels(np.stack(rows))

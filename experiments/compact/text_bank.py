@@ -31,9 +31,9 @@ def load_minilm(folder: Path):
     return tokenizer, bert.eval()
 
 
-def make_model(bert, *, dim: int = 384, attention: bool = True) -> Clap:
+def make_model(bert, *, dim: int = 384) -> Clap:
     """The compact model around MiniLM, its audio tower untrained."""
-    audio, text = CompactAudioEncoder(attention=attention), TextEncoder(bert, "mean")
+    audio, text = CompactAudioEncoder(), TextEncoder(bert, "mean")
     return Clap(audio, text, NormedProjection(audio.dim, dim), NormedProjection(text.dim, dim))
 
 

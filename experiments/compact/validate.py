@@ -13,6 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from everyday import everyday_class
+from mels import decibels
+
+
+def validation_of(packed: Path) -> tuple[list[dict], np.ndarray]:
+    """The clips that choose among recipes, and (frames, 72) packed log-mels of all clips."""
+    clips = json.loads((packed / "clips.json").read_text())
+    held = [clip for clip in clips if clip["split"] == "validation"]
+    return held, np.load(packed / "mel.npy", mmap_mode="r")
 
 
 def jobs_of(clips):
@@ -38,7 +46,7 @@ def embed(embed_mel, clips, mel, batch=32):
     for rows in jobs_of(clips).values():
         for k in range(0, len(rows), batch):
             some = rows[k : k + batch]
-            out = embed_mel(np.stack([mel[r] for _, r in some]).astype(np.float32) * 0.55 - 100)
+            out = embed_mel(decibels(np.stack([mel[r] for _, r in some])))
             total = torch.zeros(len(clips), out.shape[1]) if total is None else total
             total.index_add_(0, torch.tensor([j for j, _ in some]), out)
     return torch.nn.functional.normalize(total, dim=-1)
@@ -119,9 +127,7 @@ def main() -> None:
     model = make_model(bert)
     model.load_state_dict(average([weights_of(run) for run in arguments.fit], arguments.share))
     model.eval().audio.to(memory_format=torch.channels_last)
-    packed = json.loads((arguments.packed / "clips.json").read_text())
-    held = [clip for clip in packed if clip["split"] == "validation"]
-    mel = np.load(arguments.packed / "mel.npy", mmap_mode="r")
+    held, mel = validation_of(arguments.packed)
 
     def embed_mel(some: np.ndarray) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 from gather import LIST, read_blob
-from prepare import MAX_DURATION, packed_mel
+from mels import packed_mel
+from prepare import MAX_DURATION
 from split import near_duplicates, signature
 
 from wavtext.audio.decode import AUDIO_SUFFIXES, load_audio

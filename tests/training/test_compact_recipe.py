@@ -1,4 +1,5 @@
-"""What the compact model learns from (experiments/compact/losses.py), by hand and by loop."""
+"""What the compact model learns from, and how (experiments/compact: losses.py, learner.py,
+crops.py, mels.py), by hand and by loop."""
 
 import random
 from pathlib import Path
@@ -111,3 +112,93 @@ def test_calm_loss_is_least_where_each_finds_itself() -> None:
     clean = torch.eye(4)
     assert calm_loss(clean, clean) < 1e-3
     assert calm_loss(clean.flip(0), clean) > 4
+
+
+def learner_of(weight: torch.nn.Parameter, **options: object):
+    from learner import Learner
+
+    settings: dict = {"steps": 8, "warm_up": 2, "decay": 0.0} | options
+    return Learner([(0.1, [weight])], **settings)
+
+
+def test_the_mean_of_the_weights_is_a_running_one_and_can_be_put_in_place() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    learner = learner_of(weight)
+    mean = 0.0
+    for step in range(6):
+        learner.step(-weight.sum())
+        remembers = (1 + step) / (10 + step)  # 0.99 lies far behind six steps
+        mean = remembers * mean + (1 - remembers) * weight.item()
+    last = weight.item()
+    with learner.averaged():
+        assert weight.item() == pytest.approx(mean, rel=1e-5)
+        assert weight.item() < last
+    assert weight.item() == last
+
+
+def test_without_a_mean_the_last_weights_are_kept() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    learner = learner_of(weight, averaged=False)
+    for _ in range(3):
+        learner.step(-weight.sum())
+    last = weight.item()
+    with learner.averaged():
+        assert weight.item() == last > 0
+
+
+def test_the_rate_warms_up_and_falls_to_its_floor() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    learner = learner_of(weight, floor=0.1)
+    rates = []
+    for _ in range(9):
+        rates.append(learner.schedule.get_last_lr()[0])
+        learner.step(-weight.sum())
+    assert rates[0] == pytest.approx(0.05)  # half of it, one step of two
+    assert max(rates) == rates[1] < 0.1
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[-1] == pytest.approx(0.01)
+
+
+def test_parts_of_one_rate_both_learn() -> None:
+    from learner import Learner
+
+    first, second = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    learner = Learner([(0.1, [first]), (0.1, [second]), (0.2, [])], steps=4, warm_up=1)
+    learner.step(-(first + second).sum())
+    assert first.item() > 0
+    assert second.item() > 0
+
+
+def test_a_log_mel_survives_being_packed_to_half_a_step() -> None:
+    from mels import LOWEST, STEP, decibels, packed_mel
+
+    from wavtext.audio.log_mel import log_mel
+    from wavtext.training.compact import FRONT_END
+
+    noise = np.random.default_rng(0).standard_normal(22_050).astype(np.float32) * 0.1
+    exact, packed = log_mel(noise, FRONT_END), packed_mel(noise)
+    assert packed.dtype == np.uint8
+    inside = (exact > LOWEST) & (exact < LOWEST + 255 * STEP)
+    assert inside.mean() > 0.9
+    apart = np.abs(decibels(packed) - exact)[inside]
+    assert apart.max() <= STEP / 2 + 1e-3
+    assert decibels(packed).dtype == np.float32
+
+
+def test_crops_come_one_length_at_a_time_and_long_ones_by_half() -> None:
+    from crops import Crops
+
+    shards = [
+        {"mel": np.full((4, frames, 2), i, np.uint8), "who": np.full((4, 2), i)}
+        for i, frames in enumerate((54, 216, 54))
+    ]
+    crops = Crops(shards, np.random.default_rng(1))
+    assert len(crops) == 12
+    seen = set()
+    for _ in range(20):
+        some = crops.draw(6)
+        count, frames, _ = some["mel"].shape
+        assert count == (3 if frames == 216 else 6)
+        assert (some["mel"][:, 0, 0] == some["who"][:, 0]).all()
+        seen |= set(some["who"][:, 0].tolist())
+    assert seen == {0, 1, 2}

@@ -1,0 +1,74 @@
+"""How the compact model's scripts learn: AdamW, one cosine, and the running mean that is kept."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+LONGEST = 5.0  # of the gradient
+REMEMBERS = 0.99  # of the running mean: over the last hundred steps or so
+
+
+class Learner:
+    """Takes steps down a loss, and remembers the running mean of what learns.
+
+    Args:
+        parts: What learns, each with its peak learning rate.
+        steps: To take.
+        warm_up: Steps until the rate is reached; a half cosine follows.
+        floor: Share of the rate at the cosine's end.
+        decay: Weight decay.
+        averaged: Whether the mean is one; otherwise it is the last weights.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[float, list[nn.Parameter]]],
+        *,
+        steps: int,
+        warm_up: int,
+        floor: float = 0.0,
+        decay: float = 0.1,
+        averaged: bool = True,
+    ) -> None:
+        self.learns = [parameter for _, some in parts for parameter in some]
+        self.mean = [parameter.detach().clone() for parameter in self.learns]
+        self.remembers = REMEMBERS if averaged else 0.0
+        self.taken = 0
+        groups = [{"params": some, "lr": rate} for rate, some in parts if some]
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=decay)
+
+        def rate(step: int) -> float:
+            half = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+            return min(1.0, (step + 1) / warm_up) * (floor + (1 - floor) * half)
+
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, rate)
+
+    def step(self, loss: Tensor) -> None:
+        """One step down, and the mean with it."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.learns, LONGEST)
+        self.optimiser.step(), self.schedule.step()
+        remembers = min(self.remembers, (1 + self.taken) / (10 + self.taken))
+        self.taken += 1
+        with torch.no_grad():
+            for mean, now in zip(self.mean, self.learns, strict=True):
+                mean.lerp_(now, 1 - remembers)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the model has the running mean's weights."""
+        now = [parameter.detach().clone() for parameter in self.learns]
+        self._set(self.mean)
+        try:
+            yield
+        finally:
+            self._set(now)
+
+    @torch.no_grad()
+    def _set(self, values: list[Tensor]) -> None:
+        for parameter, value in zip(self.learns, values, strict=True):
+            parameter.copy_(value)
