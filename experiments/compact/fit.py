@@ -1,5 +1,5 @@
-"""Train the compact model's audio tower on crops, captions and teachers' views of them (two CPU
-cores, half an hour).
+"""Train the compact model's audio tower on crops, captions and teachers' views of them (on two CPU
+cores 1.3 s a step, 1.9 s with two blocks).
 
     python experiments/compact/fit.py --crops runs/compact/crops --packed runs/compact/packed \
         --ingredients runs/compact/ingredients --out runs/compact/distilled
@@ -95,10 +95,11 @@ class Student:
         nn.init.zeros_(self.guess.weight)  # until it guesses something, it should teach nothing
         self.bank_scale = nn.Parameter(torch.tensor(math.log(20.0)))
         self.max_scale = arguments.max_scale
-        blocks, others = [], [*self.guess.parameters(), self.bank_scale]
+        blocks, others = [], []
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 (blocks if "conv_block" in name else others).append(parameter)
+        others += [*self.guess.parameters(), self.bank_scale]
         self.learner = Learner(
             [(arguments.block_rate, blocks), (arguments.rate, others)],
             steps=arguments.steps,
@@ -254,7 +255,8 @@ def main() -> None:
             sum(w * part for w, part in zip(arguments.weights, losses.values(), strict=True))
         )
         if step % 25 == 0:
-            line = {name: round(float(loss), 4) for name, loss in losses.items()}
+            values = losses | dict(zip(("scale", "bank_scale"), student.scales(), strict=True))
+            line = {name: round(float(value), 4) for name, value in values.items()}
             report({"step": step, **line, "seconds": round(time.time() - begin, 1)})
         if (step + 1) % arguments.validate_every == 0 or step + 1 == arguments.steps:
             validate(step + 1)

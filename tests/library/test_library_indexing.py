@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import soundfile
 from sound_factory import RATE, Write, synthesise
 from stub_model import StubModel
 
-from wavtext.errors import BusyLibraryError, LibraryError
+from wavtext.errors import BusyLibraryError, LibraryError, ModelError
 from wavtext.library.library import SoundLibrary
 from wavtext.library.lock import IndexLock
 
@@ -293,3 +294,17 @@ def test_a_library_kept_in_a_folder_of_sounds_hides_none_of_them(
     library = SoundLibrary.open(sounds, library=sounds / "birds" / "mine.sqlite", model=model)
     assert library.index().files == 9
     assert library.index().unchanged == 9
+
+
+def test_a_model_that_cannot_embed_texts_here_says_so_before_the_work(
+    sounds: Path, model: StubModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(texts: Sequence[str]) -> np.ndarray:
+        raise ModelError("a known sentence is not embedded as it was")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "embed_text", refuse)
+        with pytest.raises(ModelError):
+            SoundLibrary.open(sounds, model=model).index()
+    assert model.files_cut == []
+    assert SoundLibrary.open(sounds, model=model).index().embedded == 8

@@ -1,17 +1,22 @@
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from tokenizers import Tokenizer
 
 from wavtext import Waveform, load_model
 from wavtext.errors import DecodeError, EmptyAudioError, ManifestError, ModelError
 from wavtext.model import runtime
+from wavtext.model.folder import PROBE, ModelConfig, TextGraphConfig
 from wavtext.model.model import Model
+from wavtext.training.export import write_model_folder
 
 
 @pytest.fixture
@@ -124,7 +129,7 @@ def test_long_lists_of_captions_are_embedded_once(
     monkeypatch.setenv("WAVTEXT_CACHE", str(tmp_path))
     many = [f"a dog {'far ' * (i % 7)}away {i}" for i in range(80)]
     first = tiny.describe(Waveform(tone, 22_050), many)
-    cached = next(tmp_path.glob("texts-*.npy"))
+    cached = next(tmp_path.glob("texts2-*.npy"))
     monkeypatch.setattr(Model, "embed_text", lambda *_: pytest.fail("embedded again"))
     assert tiny.describe(Waveform(tone, 22_050), many) == first
     monkeypatch.undo()
@@ -136,8 +141,6 @@ def test_long_lists_of_captions_are_embedded_once(
 def test_identity_changes_with_what_changes_embeddings_and_with_nothing_else(
     tiny_folder: Path, tmp_path: Path
 ):
-    import shutil
-
     def copy(name: str, file: str, change: tuple[str, str] | None, extra: bytes = b"") -> Model:
         folder = shutil.copytree(tiny_folder, tmp_path / name)
         if change:
@@ -181,8 +184,6 @@ def test_nothing_in_gives_nothing_out(tiny: Model):
 
 
 def test_a_damaged_folder_says_what_is_wrong(tiny_folder: Path, tmp_path: Path):
-    import shutil
-
     folder = shutil.copytree(tiny_folder, tmp_path / "no graph")
     (folder / "audio.onnx").unlink()
     with pytest.raises(ModelError, match=r"audio\.onnx is missing"):
@@ -221,3 +222,65 @@ def test_a_model_is_used_without_torch(tiny_folder: Path):
 def test_a_text_that_is_not_unicode_is_refused(tiny: Model):
     with pytest.raises(ModelError, match=r"text 2 of 2 is not Unicode"):
         tiny.embed_text(["a dog", "a d\udce4g"])
+
+
+def with_probe(folder: Path, copy: Path, numbers: list[float] | None) -> Model:
+    shutil.copytree(folder, copy)
+    lines = (copy / "model.toml").read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("probe = "))
+    end = next(i for i in range(at, len(lines)) if lines[i].endswith("]"))
+    lines[at : end + 1] = [] if numbers is None else [f"probe = {numbers}"]
+    (copy / "model.toml").write_text("\n".join(lines) + "\n")
+    return load_model(copy)
+
+
+def test_a_folder_knows_how_a_known_sentence_is_embedded(tiny: Model):
+    assert tiny.config.text is not None
+    probe = np.array(tiny.config.text.probe)
+    np.testing.assert_allclose(tiny.embed_text([PROBE])[0, : len(probe)], probe, atol=1e-4)
+
+
+def test_texts_are_refused_where_the_known_sentence_comes_out_otherwise(
+    tiny: Model, tiny_folder: Path, tmp_path: Path
+):
+    assert tiny.config.text is not None
+    other = [round(-x, 4) for x in tiny.config.text.probe]
+    model = with_probe(tiny_folder, tmp_path / "other", other)
+    for _ in range(2):  # not only the first time
+        with pytest.raises(ModelError, match="a known sentence is not embedded") as caught:
+            model.embed_text(["rain"])
+        assert "AVX2" in str(caught.value.help)
+    assert model.identity == tiny.identity
+
+
+def test_a_folder_without_a_probe_is_taken_at_its_word(
+    tiny: Model, tiny_folder: Path, tmp_path: Path
+):
+    older = with_probe(tiny_folder, tmp_path / "older", None)
+    np.testing.assert_array_equal(older.embed_text(["rain"]), tiny.embed_text(["rain"]))
+    assert older.identity == tiny.identity
+
+
+def test_the_probe_is_tokenised_as_texts_are(
+    tiny_modules, tiny_config: ModelConfig, tiny_folder: Path, tmp_path: Path
+):
+    audio, text = tiny_modules
+    tokenizer = Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
+    tokenizer.enable_padding(length=20)  # as some published tokenizers have it
+    folder = write_model_folder(
+        tmp_path / "padded",
+        replace(tiny_config, text=TextGraphConfig(max_tokens=4)),  # cuts the probe
+        audio=audio,
+        audio_frames=216,
+        text=text,
+        tokenizer=tokenizer.to_str(),
+    )
+    assert load_model(folder).embed_text(["rain"]).shape == (1, 8)
+
+
+@pytest.mark.parametrize("numbers", [[0.0] * 8, [0.1] * 9])
+def test_a_probe_that_can_be_none_is_refused(
+    numbers: list[float], tiny_folder: Path, tmp_path: Path
+):
+    with pytest.raises(ModelError, match="probe"):
+        with_probe(tiny_folder, tmp_path / "bad", numbers)

@@ -137,6 +137,7 @@ def _run(
     with SoundLibrary.open(folder, library=library, model=model) as first:
         if isinstance(first.model, Model):
             first.model.text_threads = max(1, num_cores() - 1)  # one is left for searching
+            first.model.check()  # before anybody asks
         cached: Any = CachedModel(first.model, settings.query_cache)  # an Embedder by delegation
     sounds = SoundLibrary.open(folder, library=library, model=cached)
     socket, settings = bind(settings)

@@ -21,6 +21,7 @@ from wavtext.library.salvage import salvage
 from wavtext.library.scan import FileState, Plan, make_plan, scan_folder
 from wavtext.library.store import Store
 from wavtext.library.upkeep import refresh_background, refresh_codes, update_notes
+from wavtext.model.folder import PROBE
 
 Progress = Callable[[IndexProgress], None]
 
@@ -123,6 +124,8 @@ def index_folder(
         return None if found is None else found[0]
 
     work = plan.work
+    if work:
+        model.embed_text([PROBE])  # what cannot be searched here says so before the work
     while work:
         batches = embed_batches(
             folder, work, model, lookup, workers=workers or os.cpu_count() or 1, stop=stop

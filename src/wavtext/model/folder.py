@@ -23,6 +23,8 @@ from wavtext.errors import ConfigError, ModelError
 
 FORMAT = 1
 CONFIG_FILE = "model.toml"
+PROBE = "a dog barking in the rain"  # what TextGraphConfig.probe is of
+PROBE_LENGTH = 16
 Precision = Literal["auto", "bf16", "f32"]
 
 
@@ -44,6 +46,7 @@ class TextGraphConfig:
     prefix: str = ""  # put before each text
     suffix: str = ""  # put after each text
     precision: Precision = "f32"  # as the audio graph's
+    probe: tuple[float, ...] = ()  # how "a dog barking in the rain" is embedded, its first numbers
 
     def __post_init__(self) -> None:
         if self.max_tokens < 3:
@@ -76,6 +79,9 @@ class ModelConfig:
             raise ConfigError("a model needs an [audio] table, a [text] table, or both.")
         if self.dim < 1:
             raise ConfigError(f"'dim' is {self.dim}; it must be 1 or more.")
+        probe = self.text.probe if self.text else ()
+        if len(probe) > self.dim or (probe and not any(probe)):
+            raise ConfigError("'probe' must be the first numbers of an embedding.")
 
 
 def read_folder(folder: Path) -> ModelConfig:
@@ -112,10 +118,12 @@ def files_of(config: ModelConfig) -> list[str]:
 def identity(folder: Path, config: ModelConfig) -> str:
     """Hex digest of the graphs, the tokenizer and the settings that change an embedding.
 
-    The name, the licence, the card and the provenance are no part of it; neither is the logit
-    scale.
+    The name, the licence, the card and the provenance are no part of it; neither are the logit
+    scale and the text's probe.
     """
     settings = to_dict(config)
+    if config.text:
+        del settings["text"]["probe"]
     for name in ("name", "logit_scale", "license", "description", "provenance"):
         settings.pop(name, None)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

@@ -20,12 +20,14 @@ from wavtext.audio.waveform import Waveform
 from wavtext.audio.windows import iter_windows
 from wavtext.errors import ModelError
 from wavtext.model.captions import read_captions
-from wavtext.model.folder import ModelConfig, identity, read_folder
+from wavtext.model.folder import PROBE, ModelConfig, TextGraphConfig, identity, read_folder
 from wavtext.model.runtime import Graph
 from wavtext.model.text_cache import cached_texts
+from wavtext.model.tokens import read_tokenizer, token_ids
 
 Sound = str | Path | Waveform
 EMBEDDED = {"compact": Path(__file__).parent / "compact"}
+_PROBE_COSINE = 0.9  # 8 bits and other instructions leave more than 0.99
 _BATCH = 64  # windows held at once on the way through the audio encoder
 
 
@@ -89,6 +91,7 @@ class Model:
         self.sample_rate = self.config.log_mel.sample_rate
         self.text_threads: int | None = None  # texts embedded at once; set before the first one
         self._tokenizer_lock = threading.Lock()
+        self._checked = False  # the text graph against its probe
 
     def __repr__(self) -> str:
         return f"Model({self.name}@{self.identity[:6]}, {self.dim}-d)"
@@ -102,7 +105,8 @@ class Model:
         """Embed sentences.
 
         Raises:
-            ModelError: The model has no text encoder, or a text is empty or not Unicode.
+            ModelError: The model has no text encoder, a text is empty or not Unicode, or this CPU
+                does not embed a known sentence as it should.
         """
         if isinstance(texts, str):
             raise ModelError("embed_text takes a list of texts.", help="Pass [text].")
@@ -118,11 +122,34 @@ class Model:
                 raise ModelError(
                     f"text {i + 1} of {len(texts)} is not Unicode.", help="Send it as UTF-8."
                 )
-        tokens: list[np.ndarray] = []
-        for text in texts:
-            encoded = self._tokenizer.encode(f"{settings.prefix}{text.strip()}{settings.suffix}")
-            tokens.append(np.array(encoded.ids, np.int64))
-        return _unit(self._text_graph.run(tokens), self.dim)
+        if texts:
+            self.check()
+        return self._embed_text(self._text_graph, settings, texts)
+
+    def check(self) -> None:
+        """Embed a known sentence, the first time; `embed_text` does so before its first text.
+
+        OpenVINO computes wrongly, and says nothing, on x86 CPUs without AVX2
+        (docs/decisions/0099-a-known-sentence.md).
+
+        Raises:
+            ModelError: It does not come out as it did where the folder was made.
+        """
+        settings, graph = self.config.text, self._text_graph
+        if self._checked or graph is None or settings is None:
+            return
+        expected = np.array(settings.probe)
+        if len(expected):
+            found = self._embed_text(graph, settings, [PROBE])[0, : len(expected)]
+            cosine = expected @ found / np.linalg.norm(expected) / np.linalg.norm(found)
+            if not cosine > _PROBE_COSINE:
+                raise ModelError(
+                    f"{self.folder / settings.graph}: on this machine a known sentence is not "
+                    f"embedded as it was where the model was made (cosine {cosine:.2f}).",
+                    help="On x86, wavtext needs a CPU with AVX2. If yours has it, the model is "
+                    "damaged: copy its folder again, or reinstall wavtext.",
+                )
+        self._checked = True
 
     def embed_audio(self, sounds: Sequence[Sound]) -> Float[np.ndarray, "clips dim"]:
         """Embed whole sounds: the mean of a sound's windows, of length 1.
@@ -231,6 +258,12 @@ class Model:
         path = self.folder / settings.graph
         return Graph(path, settings.precision, dynamic=True, threads=self.text_threads)
 
+    def _embed_text(
+        self, graph: Graph, settings: TextGraphConfig, texts: Sequence[str]
+    ) -> Float[np.ndarray, "texts dim"]:
+        ids = [token_ids(self._tokenizer, settings, text) for text in texts]
+        return _unit(graph.run(ids), self.dim)
+
     @property
     def _tokenizer(self) -> Any:
         with self._tokenizer_lock:
@@ -238,18 +271,13 @@ class Model:
 
     @cached_property
     def _loaded_tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
-
         if self.config.text is None:
             raise ModelError(f"{self.name} has no text encoder.")
         path = self.folder / self.config.text.tokenizer
         try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception for any bad file
+            return read_tokenizer(path.read_text(encoding="utf-8"), self.config.text)
+        except (OSError, ValueError) as error:
             raise ModelError(f"{path}: not a tokenizer: {error}.") from error
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(self.config.text.max_tokens)
-        return tokenizer
 
 
 def _unit(embeddings: np.ndarray, dim: int) -> Float[np.ndarray, "n dim"]:

@@ -33,8 +33,9 @@ def cached_texts(model: "Model", texts: Sequence[str]) -> Float[np.ndarray, "tex
     """`model.embed_text(texts)`, from the cache when these texts were embedded before."""
     if len(texts) < MIN_CACHED:
         return model.embed_text(texts)
+    # "texts2": files from before models were checked (docs/decisions/0099) are left alone
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-    path = cache_folder() / f"texts-{model.identity}-{digest}.npy"
+    path = cache_folder() / f"texts2-{model.identity}-{digest}.npy"
     try:
         found = np.load(path, allow_pickle=False)
         if found.shape == (len(texts), model.dim) and np.isfinite(found).all():

@@ -180,10 +180,13 @@ def check_folder(folder: Path, module: nn.Module) -> None:
 
     Raises:
         TrainingError: They differ by more than 0.01 % of the largest value.
+        ModelError: A known sentence is not embedded as the module does.
     """
     from wavtext.model.runtime import Graph
 
-    config = Model(folder).config
+    model = Model(folder)
+    model.check()
+    config = model.config
     frames = round(config.windows.duration * config.log_mel.sample_rate)
     example = _example_sound(frames // config.log_mel.hop_length + 1, config.log_mel.n_mels)
     pairs: list[tuple[str, np.ndarray, np.ndarray]] = []

@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Literal, cast
@@ -18,12 +19,20 @@ from typing import Literal, cast
 import numpy as np
 import onnx
 import torch
+import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from wavtext.config import save_config
 from wavtext.errors import TrainingError
-from wavtext.model.folder import CONFIG_FILE, ModelConfig
+from wavtext.model.folder import (
+    CONFIG_FILE,
+    PROBE,
+    PROBE_LENGTH,
+    ModelConfig,
+    TextGraphConfig,
+)
+from wavtext.model.tokens import read_tokenizer, token_ids
 
 Storage = Literal["f32", "f16", "int8"]
 _SMALL = 1024  # elements; smaller constants stay float32
@@ -80,6 +89,7 @@ def write_model_folder(
             export_onnx(text, ids, path, name="input_ids", axis="tokens")
             shrink(path, text_storage)
             (fresh / config.text.tokenizer).write_text(tokenizer, encoding="utf-8")
+            config = replace(config, text=_with_probe(config.text, text, tokenizer))
         if weights is not None:
             from safetensors.torch import save_file
 
@@ -93,6 +103,14 @@ def write_model_folder(
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+@torch.no_grad()
+def _with_probe(config: TextGraphConfig, text: nn.Module, tokenizer: str) -> TextGraphConfig:
+    """The config with how the known sentence's embedding begins, as torch has it."""
+    ids = token_ids(read_tokenizer(tokenizer, config), config, PROBE)
+    embedding = F.normalize(text.eval()(torch.from_numpy(ids)[None]).float(), dim=-1)[0]
+    return replace(config, probe=tuple(round(x, 4) for x in embedding[:PROBE_LENGTH].tolist()))
 
 
 def export_onnx(module: nn.Module, example: Tensor, path: Path, *, name: str, axis: str) -> None:
