@@ -174,7 +174,7 @@ It is inside the package: 384 dimensions, {bench["bytes"] / 1e6:.1f} MB with the
 
 {body}
 What to think of it: it is a small model taught by small teachers on eleven hours of free sounds.  On everyday classes it is beyond
-YAMNet's bridge on every figure (intervals of some overlap) and level with the bridge of both its teachers on test, a little below that on validation; on titles it is beyond both.
+YAMNet's bridge on every figure (intervals of some overlap) and about level with the bridge of both its teachers on test, below that on validation; on titles it is beyond both.
 On this fifth of the corpus, pooled as the project's first mark asks (R@10 at least 0.30 with distinct titles as queries and every clip of the same title relevant), it
 passes that mark.  The project's goals (accuracy 0.82 on fifty environmental classes, R@10 0.55 on held-out titles) are measured on other sounds and cannot be
 compared directly, but there is a long way to go.
