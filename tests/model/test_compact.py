@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from wavtext import Model, Waveform, load_model
+from wavtext.model.folder import PROBE, PROBE_LENGTH
 
 RATE = 22_050
 
@@ -60,6 +61,15 @@ def test_hiss_is_rather_rain_than_a_flute_and_a_tone_the_reverse(compact: Model)
     vibrato = Waveform((0.2 * tone).astype(np.float32), RATE)
     assert compact.classify(hiss, ["heavy rain", "a flute"])[0].caption == "heavy rain"
     assert compact.classify(vibrato, ["heavy rain", "a flute"])[0].caption == "a flute"
+
+
+def test_the_known_sentence_is_embedded_as_torch_did(compact: Model):
+    assert compact.config.text is not None
+    probe = np.array(compact.config.text.probe)
+    found = compact.embed_text([PROBE])[0, : len(probe)]
+    cosine = probe @ found / np.linalg.norm(probe) / np.linalg.norm(found)
+    assert len(probe) == PROBE_LENGTH
+    assert cosine > 0.99  # 8 bits against float
 
 
 ANOTHER_CPU = """
