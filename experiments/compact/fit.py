@@ -90,7 +90,7 @@ class Student:
     """The model that learns, and what it needs to while it does."""
 
     def __init__(self, model: Clap, stem: Stem, arguments: argparse.Namespace) -> None:
-        self.model, self.stem, self.still = model, stem, 4 - arguments.blocks
+        self.model, self.stem = model, stem
         self.guess = nn.Linear(model.audio.dim, 512)
         nn.init.zeros_(self.guess.weight)  # until it guesses something, it should teach nothing
         self.bank_scale = nn.Parameter(torch.tensor(math.log(20.0)))
@@ -112,7 +112,7 @@ class Student:
         """(batch, frames, 72) dB -> representations, and embeddings of length 1."""
         features = self.stem(log_mel)
         with torch.autocast("cpu", torch.bfloat16):
-            representation = rest(self.model.audio, self.still, features)
+            representation = rest(self.model.audio, self.stem.blocks, features)
             embedding = self.model.audio_projection(representation)
         return representation, F.normalize(embedding.float(), dim=-1)
 

@@ -31,6 +31,7 @@ class Stem:
     """
 
     def __init__(self, encoder: CompactAudioEncoder, blocks: int, windows: np.ndarray) -> None:
+        self.blocks = blocks
         self.core, self.compiled = openvino.Core(), {}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "stem.onnx"

@@ -20,7 +20,7 @@ from wavtext.library.results import Failure, IndexProgress, IndexReport
 from wavtext.library.salvage import salvage
 from wavtext.library.scan import FileState, Plan, make_plan, scan_folder
 from wavtext.library.store import Store
-from wavtext.library.upkeep import refresh_background, refresh_codes, update_notes
+from wavtext.library.upkeep import has_background, refresh_background, refresh_codes, update_notes
 from wavtext.model.folder import PROBE
 
 Progress = Callable[[IndexProgress], None]
@@ -124,7 +124,7 @@ def index_folder(
         return None if found is None else found[0]
 
     work = plan.work
-    if work:
+    if work and not has_background(store, model):
         model.embed_text([PROBE])  # what cannot be searched here says so before the work
     while work:
         batches = embed_batches(

@@ -19,10 +19,15 @@ from wavtext.library.store import Store
 
 def refresh_background(store: Store, model: Embedder) -> None:
     """Embed the captions that scores are calibrated against, once for each model."""
-    key = background_key(model.identity)
-    if store.meta("background_key") != key:
+    if not has_background(store, model):
         vectors = model.embed_text(background_captions())
+        key = background_key(model.identity)
         store.set_meta(background=vectors.astype(VECTOR_TYPE).tobytes(), background_key=key)
+
+
+def has_background(store: Store, model: Embedder) -> bool:
+    """Whether `refresh_background` has nothing to do."""
+    return store.meta("background_key") == background_key(model.identity)
 
 
 def refresh_codes(store: Store) -> None:
