@@ -57,6 +57,7 @@ class Choice:
     max_scale: float = 15.0
     duplicates: str = "positives"
     spoilt: float = 0.6
+    mixtures: bool = True  # crops of two sounds as well, half of all
     weights: tuple[float, ...] = (1.0, 1.5, 1.0, 0.5, 1.0)  # captions, bank, distil, calm, relate
     averaged: bool = True  # over the last hundred steps or so
 
@@ -79,6 +80,11 @@ CHOICES = {
     "convolutions in float while training": Choice(eight_bits=False),
     "logit scale up to 100": Choice(max_scale=100.0),
     "no crop is spoilt": Choice(spoilt=0.0, weights=(1.0, 1.5, 1.0, 0.0, 1.0)),
+    "0.2 of the crops are spoilt": Choice(spoilt=0.2),
+    "no crop is a mixture": Choice(mixtures=False),
+    "no crop is spoilt or a mixture": Choice(
+        spoilt=0.0, mixtures=False, weights=(1.0, 1.5, 1.0, 0.0, 1.0)
+    ),
     "a linear projection": Choice(projection="linear"),
     "the released code's projection": Choice(projection="residual"),
     "dropout 0.1": Choice(dropout=0.1),
@@ -158,8 +164,11 @@ def train(choice: Choice, seed: int, encoder: CompactAudioEncoder, all_: Lessons
     learner = Learner(
         [(RATE, others), (0.3 * RATE, blocks)], steps=steps, warm_up=30, averaged=choice.averaged
     )
+    drawn = torch.arange(len(all_.scores))
+    if not choice.mixtures:
+        drawn = torch.from_numpy(np.flatnonzero(all_.who[:, 1] < 0))
     for _ in range(steps):
-        rows = torch.from_numpy(rng.integers(0, len(all_.scores), BATCH))
+        rows = drawn[torch.from_numpy(rng.integers(0, len(drawn), BATCH))]
         student.train()
         for block in student.encoder.blocks:
             block.eval()

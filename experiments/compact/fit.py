@@ -135,16 +135,16 @@ class Student:
             crops: Of `Crops.draw`.
             texts: Of their clips.
             rng: Spoils crops and picks phrases.
-            spoilt: Share of crops that are spoilt.
-            calm_share: Share that is spoilt and held against its clean self.
+            spoilt: Share of crops that are spoilt, half of them by clipping alone.
+            calm_share: Share that is spoilt besides and held against its clean self.
         """
         size = len(crops["mel"])
         calm = int(size * calm_share)
         clean, loud = (torch.from_numpy(decibels(crops[name])) for name in ("mel", "clipped"))
-        driven = torch.from_numpy(rng.random((size, 1, 1)) < 0.25)
+        driven = torch.from_numpy(rng.random((size, 1, 1)) < 0.5)
         worse = torch.from_numpy(rng.random((size, 1, 1)) < spoilt)
         worse[:calm] = True
-        heard_as = torch.where(worse, spoil(torch.where(driven, loud, clean)), clean)
+        heard_as = torch.where(worse, torch.where(driven, loud, spoil(clean)), clean)
         self.model.train()
         for block in self.model.audio.blocks:
             block.eval()  # batch norms keep their statistics
@@ -173,7 +173,7 @@ def parse() -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--calm-share", type=float, default=0.15)
+    parser.add_argument("--calm-share", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--weights",
@@ -193,7 +193,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--validate-every", type=int, default=500)
     parser.add_argument("--start", type=Path, help="a run to go on from")
     parser.add_argument("--blocks", type=int, default=1, help="of aiSFX's four that learn, 1 to 3")
-    parser.add_argument("--spoilt", type=float, default=0.6, help="share of crops that are spoilt")
+    parser.add_argument(
+        "--spoilt", type=float, default=0.0, help="share of the other crops that are spoilt"
+    )
     return parser.parse_args()
 
 
