@@ -138,7 +138,7 @@ class Student(nn.Module):
 
     def represent(self, sounds: Sounds, rows) -> Tensor:
         if self.choice.learns:
-            found = self.encoder.tail(sounds.stem[rows].float())
+            found = self.encoder.rest(sounds.stem[rows].float())
         else:
             found = self.encoder.pool(sounds.steps[rows].float())
         half = found.shape[1] // 2

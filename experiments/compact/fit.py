@@ -37,7 +37,7 @@ from learner import Learner
 from losses import bank_loss, calm_loss, caption_loss, heard_texts, relate_loss
 from mels import decibels
 from quantise import CALIBRATION, training_windows
-from stem import Stem, rest
+from stem import Stem
 from text_bank import (
     PHRASES,
     captions_of,
@@ -110,9 +110,9 @@ class Student:
 
     def hear(self, log_mel: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, frames, 72) dB -> representations, and embeddings of length 1."""
-        features = self.stem(log_mel)
+        features = self.stem(log_mel).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            representation = rest(self.model.audio, self.stem.blocks, features)
+            representation = self.model.audio.rest(features, self.stem.blocks)
             embedding = self.model.audio_projection(representation)
         return representation, F.normalize(embedding.float(), dim=-1)
 

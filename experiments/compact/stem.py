@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import openvino
 import torch
-import torch.nn.functional as F
 from quantise import quantise
 from torch import nn
 
@@ -15,7 +14,7 @@ from wavtext.training.export import export_onnx
 
 
 class Blocks(nn.Module):
-    """aiSFX's first blocks: (batch, frames, 72) dB -> what `rest` takes."""
+    """aiSFX's first blocks: (batch, frames, 72) dB -> what the encoder's `rest` takes."""
 
     def __init__(self, encoder: CompactAudioEncoder, blocks: int) -> None:
         super().__init__()
@@ -67,11 +66,3 @@ class Stem:
             queue.start_async({0: padded[16 * i : 16 * i + 16]}, i)
         queue.wait_all()
         return torch.from_numpy(np.concatenate(parts)[: len(log_mel)])
-
-
-def rest(encoder: CompactAudioEncoder, blocks: int, x: torch.Tensor) -> torch.Tensor:
-    """What `Stem` leaves to do: -> representation (batch, dim)."""
-    x = x.contiguous(memory_format=torch.channels_last)
-    for block in encoder.blocks[blocks:3]:
-        x = F.max_pool2d(block(x), 2)
-    return encoder.tail(x)

@@ -202,3 +202,15 @@ def test_crops_come_one_length_at_a_time_and_long_ones_by_half() -> None:
         assert (some["mel"][:, 0, 0] == some["who"][:, 0]).all()
         seen |= set(some["who"][:, 0].tolist())
     assert seen == {0, 1, 2}
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 3])
+def test_the_encoder_may_be_cut_after_any_block(blocks: int) -> None:
+    from wavtext.training.compact import CompactAudioEncoder
+
+    torch.manual_seed(0)
+    encoder = CompactAudioEncoder((2, 3, 4, 8)).eval()
+    log_mel = torch.randn(2, 54, 72) * 10
+    with torch.no_grad():
+        whole, cut = encoder(log_mel), encoder.rest(encoder.stem(log_mel, blocks), blocks)
+    torch.testing.assert_close(cut, whole)

@@ -109,18 +109,21 @@ class CompactAudioEncoder(nn.Module):
 
     def forward(self, log_mel: Float[Tensor, "batch frames mels"]) -> Float[Tensor, "batch dim"]:
         """Convolve, weigh frequencies, attend over time, pool."""
-        return self.tail(self.stem(log_mel))
+        return self.rest(self.stem(log_mel))
 
     def stem(self, log_mel: Tensor, blocks: int = 3) -> Tensor:
         """The first blocks: (batch, frames, mels) in dB -> (batch, 256, frames / 8, mels / 8)."""
-        x = level(log_mel).unsqueeze(1)  # (batch, 1, frames, mels)
-        for block in self.blocks[:blocks]:
+        return self._convolve(level(log_mel).unsqueeze(1), 0, blocks)
+
+    def rest(self, x: Tensor, blocks: int = 3) -> Tensor:
+        """What follows so many blocks: what `stem` gives -> (batch, dim)."""
+        return self.pool(self.steps(self._convolve(x, blocks, 3)))
+
+    def _convolve(self, x: Tensor, begin: int, end: int) -> Tensor:
+        """Some of the first three blocks: (batch, channels, frames, bands), both halved by each."""
+        for block in self.blocks[begin:end]:
             x = F.max_pool2d(block(x), 2)
         return x
-
-    def tail(self, x: Tensor) -> Tensor:
-        """The rest: what `stem` gives -> (batch, dim)."""
-        return self.pool(self.steps(x))
 
     def steps(self, x: Tensor) -> Tensor:
         """The fourth block, frequencies weighed: what `stem` gives -> (batch, time, 512)."""
