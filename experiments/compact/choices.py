@@ -33,6 +33,7 @@ from quantise import CALIBRATION, training_windows
 from scipy import stats
 from stem import Stem
 from text_bank import PHRASES, captions_of, load_minilm, load_phrases, plain_features
+from told import correct, told_labels
 from torch import Tensor, nn
 from validate import jobs_of, scores_of, validation_of
 
@@ -59,6 +60,7 @@ class Choice:
     spoilt: float = 0.6
     mixtures: bool = True  # crops of two sounds as well, half of all
     weights: tuple[float, ...] = (1.0, 1.5, 1.0, 0.5, 1.0)  # captions, bank, distil, calm, relate
+    told: float = 0.0  # power of what titles say of the teachers' labels
     averaged: bool = True  # over the last hundred steps or so
 
 
@@ -85,6 +87,12 @@ CHOICES = {
     "no crop is spoilt or a mixture": Choice(
         spoilt=0.0, mixtures=False, weights=(1.0, 1.5, 1.0, 0.0, 1.0)
     ),
+    "no crop is spoilt, titles correct the teachers": Choice(
+        spoilt=0.0, told=0.5, weights=(1.0, 1.5, 1.0, 0.0, 1.0)
+    ),
+    "no crop is spoilt, titles correct the teachers more": Choice(
+        spoilt=0.0, told=1.0, weights=(1.0, 1.5, 1.0, 0.0, 1.0)
+    ),
     "a linear projection": Choice(projection="linear"),
     "the released code's projection": Choice(projection="residual"),
     "dropout 0.1": Choice(dropout=0.1),
@@ -105,7 +113,7 @@ class Lessons:
     """All that a student hears, and what it is told of it."""
 
     clean: dict[bool, Sounds]  # by whether convolutions had 8 bits
-    spoilt: dict[bool, Sounds]
+    spoilt: dict[bool, Sounds]  # where some choice hears them
     scores: Tensor
     representation: Tensor
     who: np.ndarray
@@ -154,7 +162,7 @@ def train(choice: Choice, seed: int, encoder: CompactAudioEncoder, all_: Lessons
     torch.manual_seed(seed), random.seed(seed)
     rng = np.random.default_rng(seed)
     student = Student(choice, encoder)
-    clean, spoilt = all_.clean[choice.eight_bits], all_.spoilt[choice.eight_bits]
+    clean, spoilt = all_.clean[choice.eight_bits], all_.spoilt.get(choice.eight_bits)
     blocks = [p for p in student.encoder.conv_block4.parameters() if p.requires_grad]
     others = [
         parameter
@@ -164,7 +172,11 @@ def train(choice: Choice, seed: int, encoder: CompactAudioEncoder, all_: Lessons
     learner = Learner(
         [(RATE, others), (0.3 * RATE, blocks)], steps=steps, warm_up=30, averaged=choice.averaged
     )
-    drawn = torch.arange(len(all_.scores))
+    scores = all_.scores
+    if choice.told:
+        told = told_labels(all_.texts_of, all_.texts, all_.phrases)
+        scores = correct(scores, told, all_.who, all_.below, choice.told)
+    drawn = torch.arange(len(scores))
     if not choice.mixtures:
         drawn = torch.from_numpy(np.flatnonzero(all_.who[:, 1] < 0))
     for _ in range(steps):
@@ -199,7 +211,7 @@ def train(choice: Choice, seed: int, encoder: CompactAudioEncoder, all_: Lessons
         scale = student.caption_scale.exp().clamp(max=choice.max_scale)
         losses = (
             caption_loss(heard, student.embed_texts(all_.texts[texts]), target, near, scale),
-            bank_loss(heard, named, all_.scores[rows], student.bank_scale.exp().clamp(max=100)),
+            bank_loss(heard, named, scores[rows], student.bank_scale.exp().clamp(max=100)),
             F.mse_loss(guess, all_.representation[rows]),
             calm_loss(heard[:CALM], same),
             relate_loss(heard, all_.representation[rows]),
@@ -300,7 +312,9 @@ def main() -> None:
     who = join("who")
     every = sorted({text for i in set(who.ravel()) - {-1} for text in captions_of(clips[i])})
     place = {text: i for i, text in enumerate(every)}
-    texts_of = [[place[t] for t in captions_of(clip) if t in place] for clip in clips]
+    texts_of = [  # [0]: a clip that is in no crop
+        [place[t] for t in captions_of(clip) if t in place] or [0] for clip in clips
+    ]
     kept: dict[tuple[str, ...], Tensor] = {}
 
     def embed(texts: list[str]) -> Tensor:
@@ -309,9 +323,15 @@ def main() -> None:
             kept[key] = plain_features(bert, tokenizer, texts)
         return kept[key]
 
+    scale = {"crops": len(who), "steps": arguments.steps, "seeds": arguments.seeds}
+    runs = kept_runs(arguments.out, scale)
+    left = [choice for name, choice in CHOICES.items() if name not in runs]
     lessons = Lessons(
-        clean={exact: keep(encoder, convolve[exact], clean) for exact in convolve},
-        spoilt={exact: keep(encoder, convolve[exact], spoilt) for exact in convolve},
+        clean={bits: keep(encoder, convolve[bits], clean) for bits in {c.eight_bits for c in left}},
+        spoilt={
+            bits: keep(encoder, convolve[bits], spoilt)
+            for bits in {choice.eight_bits for choice in left if choice.spoilt}
+        },
         scores=torch.from_numpy(join("scores")),
         representation=torch.from_numpy(join("representation")),
         who=who,
@@ -327,8 +347,6 @@ def main() -> None:
         windows.append((torch.tensor([clip for clip, _ in jobs]), keep(encoder, stem, rows)))
     print(f"{len(who)} crops kept, {time.process_time() - begin:.0f} s of CPU", flush=True)
 
-    scale = {"crops": len(who), "steps": arguments.steps, "seeds": arguments.seeds}
-    runs = kept_runs(arguments.out, scale)
     for name, choice in CHOICES.items():
         if name in runs:
             continue

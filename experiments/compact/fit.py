@@ -47,6 +47,7 @@ from text_bank import (
     make_model,
     plain_features,
 )
+from told import correct, told_labels
 from torch import nn
 from validate import scores_of, validation_of
 
@@ -76,6 +77,11 @@ class Texts:
     def phrase_of_each_label(self, rng: np.random.Generator) -> torch.Tensor:
         """(521, dim), one drawn from each label's."""
         return self.phrases[[int(rng.integers(a, b)) for a, b in itertools.pairwise(self.begins)]]
+
+    @property
+    def phrases_of_labels(self) -> list[torch.Tensor]:
+        """(phrases, dim) of each label."""
+        return [self.phrases[a:b] for a, b in itertools.pairwise(self.begins)]
 
     def captions(self, numbers: list[int]) -> torch.Tensor:
         """(numbers, dim), each in a template of its own."""
@@ -196,6 +202,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--spoilt", type=float, default=0.0, help="share of the other crops that are spoilt"
     )
+    parser.add_argument(
+        "--told", type=float, default=1.0, help="how far titles correct the teachers' labels"
+    )
     return parser.parse_args()
 
 
@@ -226,7 +235,12 @@ def main() -> None:
     clips = json.loads((arguments.crops / "clips.json").read_text())
     texts = Texts(clips, bert, tokenizer)
     paths = sorted(arguments.crops.glob("[0-9]*[0-9].npz"))
-    crops = Crops(load_shards(paths, clips, arguments.whiten), rng)
+    shards = load_shards(paths, clips, arguments.whiten)
+    told = told_labels(texts.of_clip, texts.written[0], texts.phrases_of_labels)
+    for shard in shards:
+        heard = torch.from_numpy(shard["scores"]), torch.from_numpy(shard["below"])
+        shard["scores"] = correct(heard[0], told, shard["who"], heard[1], arguments.told).numpy()
+    crops = Crops(shards, rng)
     print(len(clips), "clips", len(crops), "crops", len(texts.every), "captions", flush=True)
     held, held_mel = validation_of(arguments.packed)
     log = (arguments.out / "log.jsonl").open("w")

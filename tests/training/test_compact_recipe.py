@@ -214,3 +214,36 @@ def test_the_encoder_may_be_cut_after_any_block(blocks: int) -> None:
     with torch.no_grad():
         whole, cut = encoder(log_mel), encoder.rest(encoder.stem(log_mel, blocks), blocks)
     torch.testing.assert_close(cut, whole)
+
+
+def test_titles_tell_labels_and_vague_ones_tell_nothing() -> None:
+    from told import LEAST, SHARPNESS, told_labels
+
+    labels = torch.eye(4)
+    phrases = [labels[:1], torch.stack([labels[1], labels[2]]), labels[3:]]  # three labels
+    texts = torch.stack([2 * labels[2], torch.ones(4) * 0.1, labels[0] + 0.9 * labels[3]])
+    told = told_labels([[0], [1], [2], [0, 2]], texts, phrases)
+    torch.testing.assert_close(told[0], torch.tensor([LEAST, 1.0, LEAST]))  # by its second phrase
+    assert (told[1] == 1).all()  # as like one as another
+    other = np.exp(-0.1 / np.sqrt(1 + 0.9**2) / SHARPNESS)
+    torch.testing.assert_close(told[2], torch.tensor([1.0, LEAST, other], dtype=torch.float32))
+    assert told[3][1] == 1  # the likest of a clip's texts
+    unlike = torch.tensor([[1.0, 0.2, 0.0, 0.0]])
+    assert (told_labels([[0]], unlike, [labels[1:2], labels[2:3]]) == 1).all()
+
+
+def test_what_is_told_corrects_the_teachers() -> None:
+    from told import correct
+
+    scores = torch.tensor([[0.8, 0.4, 0.0], [0.8, 0.4, 0.0], [0.6, 0.5, 0.1]])
+    told = torch.tensor([[0.01, 1.0, 1.0], [1.0, 0.01, 0.01]])
+    who, below = np.array([[0, -1], [1, -1], [0, 1]]), torch.tensor([0.0, 0.0, -3.0])
+    torch.testing.assert_close(correct(scores, told, who, below, 0.0), scores)
+    found = correct(scores, told, who, below, 1.0)
+    assert found[0].argmax() == 1  # what was not the likeliest, and what the title says
+    assert found[0, 2] == 0  # a title alone is no evidence
+    torch.testing.assert_close(found[1], torch.tensor([0.8, 0.004, 0.0]))
+    torch.testing.assert_close(found.amax(1), scores.amax(1))
+    assert found[2, 0] / found[2, 1] == pytest.approx(
+        0.6 * float(torch.sigmoid(torch.tensor(3.0))) / 0.5
+    )  # of a mixture, both sounds' titles count
