@@ -52,6 +52,7 @@ class Choice:
     eight_bits: bool = True  # of the convolutions while training; validation is always in 8
     attention: bool = True
     pooling: str = "maximum and mean"
+    window: int = 216  # frames of the longest that validation hears
     dim: int = 384
     projection: ProjectionKind = "normed"
     dropout: float = 0.3
@@ -70,6 +71,7 @@ CHOICES = {
     "no attention layer": Choice(attention=False),
     "maximum alone": Choice(pooling="maximum"),
     "mean alone": Choice(pooling="mean"),
+    "windows of 2.5 s at most": Choice(window=108),
     "128 dimensions": Choice(dim=128),
     "768 dimensions": Choice(dim=768),
     "equal and similar texts are negatives": Choice(duplicates="negatives"),
@@ -341,10 +343,16 @@ def main() -> None:
         phrases=[plain_features(bert, tokenizer, some) for some in load_phrases(PHRASES)],
     )
     held, mel = validation_of(arguments.packed)
-    windows = []
-    for jobs in jobs_of(held).values():
-        rows = decibels(np.stack([mel[row] for _, row in jobs]))
-        windows.append((torch.tensor([clip for clip, _ in jobs]), keep(encoder, stem, rows)))
+    windows = {
+        longest: [
+            (
+                torch.tensor([clip for clip, _ in jobs]),
+                keep(encoder, stem, decibels(np.stack([mel[row] for _, row in jobs]))),
+            )
+            for jobs in jobs_of(held, longest).values()
+        ]
+        for longest in {choice.window for choice in left}
+    }
     print(f"{len(who)} crops kept, {time.process_time() - begin:.0f} s of CPU", flush=True)
 
     for name, choice in CHOICES.items():
@@ -353,7 +361,7 @@ def main() -> None:
         begin, runs[name] = time.process_time(), []
         for seed in range(1, arguments.seeds + 1):
             student = train(choice, seed, encoder, lessons, arguments.steps)
-            runs[name].append(measure(student, held, windows, embed))
+            runs[name].append(measure(student, held, windows[choice.window], embed))
         mean = {key: round(float(np.mean([run[key] for run in runs[name]])), 4) for key in MEASURES}
         print(name, mean, f"{time.process_time() - begin:.0f} s of CPU", flush=True)
         git = ["git", "describe", "--always", "--dirty"]

@@ -23,14 +23,14 @@ def validation_of(packed: Path) -> tuple[list[dict], np.ndarray]:
     return held, np.load(packed / "mel.npy", mmap_mode="r")
 
 
-def jobs_of(clips):
+def jobs_of(clips, longest=216):
     """The windows of packed clips: {frames: [(clip's number, rows of mel)]}, as
-    wavtext.audio.windows lays them.
+    wavtext.audio.windows lays them, of 216 frames (5 s) or of 108 at most.
     """
-    jobs = {54: [], 108: [], 216: []}
+    jobs = {frames: [] for frames in (54, 108, 216) if frames <= longest}
     for j, clip in enumerate(clips):
         begin, length = clip["frames"]
-        frames = next((n for n in jobs if length <= n), 216)
+        frames = next((n for n in jobs if length <= n), longest)
         if length <= frames:
             jobs[frames].append((j, begin + np.arange(frames) % length))
             continue
