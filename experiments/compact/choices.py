@@ -4,8 +4,9 @@
         --ingredients runs/compact/ingredients --out experiments/results/compact-choices.json
 
 fit.py at a small scale: a part of its crops of 2.5 s, each clean and spoilt once, what aiSFX's
-published convolutions make of them kept, the same losses, and validation as everywhere.  Differences
-from the first choice are paired by seed; their intervals are Student's over the seeds, and speak for
+published convolutions make of them kept, the same losses, and validation as everywhere.  The first
+choice is the recipe of the first models, up to docs/decisions/0100-titles-correct-the-teachers.md;
+differences from it are paired by seed; their intervals are Student's over the seeds, and speak for
 nothing else.  A study that is stopped goes on with the choices that its report lacks.
 """
 
@@ -46,32 +47,35 @@ MEASURES = ("R@1", "R@10", "accuracy", "standardised", "P@10", "mAP")
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to make and train what follows the convolutions; the default is the recipe's."""
+    """One way to make and train what follows the convolutions; the default is the first one's."""
 
     learns: bool = False  # the fourth block too
     eight_bits: bool = True  # of the convolutions while training; validation is always in 8
     attention: bool = True
     pooling: str = "maximum and mean"
-    window: int = 216  # frames of the longest that validation hears
+    longest_window: int = 216  # frames, of what validation hears
     dim: int = 384
     projection: ProjectionKind = "normed"
     dropout: float = 0.3
     max_scale: float = 15.0
     duplicates: str = "positives"
-    spoilt: float = 0.6
+    spoilt: float = 0.6  # share of crops
     mixtures: bool = True  # crops of two sounds as well, half of all
     weights: tuple[float, ...] = (1.0, 1.5, 1.0, 0.5, 1.0)  # captions, bank, distil, calm, relate
     told: float = 0.0  # power of what titles say of the teachers' labels
+    told_alone: float = 0.0  # share of the labels' likelihoods that titles say alone
     averaged: bool = True  # over the last hundred steps or so
 
 
 RECIPE = "the recipe, convolutions as published"
+CORRECTED = "no crop is spoilt, titles correct the teachers"
+UNSPOILT = (1.0, 1.5, 1.0, 0.0, 1.0)  # no loss of calm
 CHOICES = {
     RECIPE: Choice(),
     "no attention layer": Choice(attention=False),
     "maximum alone": Choice(pooling="maximum"),
     "mean alone": Choice(pooling="mean"),
-    "windows of 2.5 s at most": Choice(window=108),
+    "windows of 2.5 s at most": Choice(longest_window=108),
     "128 dimensions": Choice(dim=128),
     "768 dimensions": Choice(dim=768),
     "equal and similar texts are negatives": Choice(duplicates="negatives"),
@@ -83,17 +87,23 @@ CHOICES = {
     "last weights, not averaged": Choice(averaged=False),
     "convolutions in float while training": Choice(eight_bits=False),
     "logit scale up to 100": Choice(max_scale=100.0),
-    "no crop is spoilt": Choice(spoilt=0.0, weights=(1.0, 1.5, 1.0, 0.0, 1.0)),
+    "no crop is spoilt": Choice(spoilt=0.0, weights=UNSPOILT),
     "0.2 of the crops are spoilt": Choice(spoilt=0.2),
     "no crop is a mixture": Choice(mixtures=False),
-    "no crop is spoilt or a mixture": Choice(
-        spoilt=0.0, mixtures=False, weights=(1.0, 1.5, 1.0, 0.0, 1.0)
+    "no crop is spoilt or a mixture": Choice(spoilt=0.0, mixtures=False, weights=UNSPOILT),
+    "no crop is spoilt, titles correct the teachers a little": Choice(
+        spoilt=0.0, told=0.5, weights=UNSPOILT
     ),
-    "no crop is spoilt, titles correct the teachers": Choice(
-        spoilt=0.0, told=0.5, weights=(1.0, 1.5, 1.0, 0.0, 1.0)
+    CORRECTED: Choice(spoilt=0.0, told=1.0, weights=UNSPOILT),
+    f"{CORRECTED} more": Choice(spoilt=0.0, told=2.0, weights=UNSPOILT),
+    f"{CORRECTED} and are a teacher": Choice(
+        spoilt=0.0, told=1.0, told_alone=0.3, weights=UNSPOILT
     ),
-    "no crop is spoilt, titles correct the teachers more": Choice(
-        spoilt=0.0, told=1.0, weights=(1.0, 1.5, 1.0, 0.0, 1.0)
+    f"{CORRECTED}, phrases of labels count twice": Choice(
+        spoilt=0.0, told=1.0, weights=(1.0, 3.0, 1.0, 0.0, 1.0)
+    ),
+    f"{CORRECTED}, no representations or neighbourhoods": Choice(
+        spoilt=0.0, told=1.0, weights=(1.0, 1.5, 0.0, 0.0, 0.0)
     ),
     "a linear projection": Choice(projection="linear"),
     "the released code's projection": Choice(projection="residual"),
@@ -159,6 +169,17 @@ class Student(nn.Module):
         return F.normalize(self.text(features), dim=-1)
 
 
+def taught(scores: Tensor, told: Tensor, all_: Lessons, choice: Choice) -> Tensor:
+    """The teachers' scores (crops, labels) as titles correct them."""
+    found = correct(scores, told, all_.who, all_.below, choice.told)
+    if not choice.told_alone:
+        return found
+    alone = correct(torch.ones_like(scores), told, all_.who, all_.below, 1.0)
+    both = found / found.sum(1, keepdim=True).clamp(min=1e-6) * (1 - choice.told_alone)
+    both = both + alone / alone.sum(1, keepdim=True) * choice.told_alone
+    return both * (scores.amax(1, keepdim=True) / both.amax(1, keepdim=True))
+
+
 def train(choice: Choice, seed: int, encoder: CompactAudioEncoder, all_: Lessons, steps: int):
     """A student after some steps; its weights are the running mean that fit.py keeps too."""
     torch.manual_seed(seed), random.seed(seed)
@@ -177,7 +198,7 @@ def train(choice: Choice, seed: int, encoder: CompactAudioEncoder, all_: Lessons
     scores = all_.scores
     if choice.told:
         told = told_labels(all_.texts_of, all_.texts, all_.phrases)
-        scores = correct(scores, told, all_.who, all_.below, choice.told)
+        scores = taught(scores, told, all_, choice)
     drawn = torch.arange(len(scores))
     if not choice.mixtures:
         drawn = torch.from_numpy(np.flatnonzero(all_.who[:, 1] < 0))
@@ -255,12 +276,14 @@ def measure(student: Student, held: list[dict], windows: list, embed: Callable) 
     return {name: found[name] for name in MEASURES}
 
 
-def kept_runs(path: Path, scale: dict[str, int]) -> dict[str, list[dict]]:
-    """The runs that a report holds already, so that a study that was stopped goes on."""
+def kept(path: Path, scale: dict[str, int]) -> tuple[dict[str, list[dict]], dict[str, str]]:
+    """The runs that a report holds already, so that a study that was stopped goes on, and the
+    commit of each choice.
+    """
     report = json.loads(path.read_text()) if path.exists() else {}
     if report and report["scale"] != scale:
         raise SystemExit(f"{path}: was measured at another scale; name another --out.")
-    return report.get("runs", {})
+    return report.get("runs", {}), report.get("commits", {})
 
 
 def against(some: list[dict], base: list[dict]) -> dict[str, list[float]]:
@@ -317,19 +340,22 @@ def main() -> None:
     texts_of = [  # [0]: a clip that is in no crop
         [place[t] for t in captions_of(clip) if t in place] or [0] for clip in clips
     ]
-    kept: dict[tuple[str, ...], Tensor] = {}
+    known: dict[tuple[str, ...], Tensor] = {}
 
     def embed(texts: list[str]) -> Tensor:
         key = tuple(texts)
-        if key not in kept:
-            kept[key] = plain_features(bert, tokenizer, texts)
-        return kept[key]
+        if key not in known:
+            known[key] = plain_features(bert, tokenizer, texts)
+        return known[key]
 
     scale = {"crops": len(who), "steps": arguments.steps, "seeds": arguments.seeds}
-    runs = kept_runs(arguments.out, scale)
+    runs, commits = kept(arguments.out, scale)
     left = [choice for name, choice in CHOICES.items() if name not in runs]
     lessons = Lessons(
-        clean={bits: keep(encoder, convolve[bits], clean) for bits in {c.eight_bits for c in left}},
+        clean={
+            bits: keep(encoder, convolve[bits], clean)
+            for bits in {choice.eight_bits for choice in left}
+        },
         spoilt={
             bits: keep(encoder, convolve[bits], spoilt)
             for bits in {choice.eight_bits for choice in left if choice.spoilt}
@@ -351,7 +377,7 @@ def main() -> None:
             )
             for jobs in jobs_of(held, longest).values()
         ]
-        for longest in {choice.window for choice in left}
+        for longest in {choice.longest_window for choice in left}
     }
     print(f"{len(who)} crops kept, {time.process_time() - begin:.0f} s of CPU", flush=True)
 
@@ -361,12 +387,13 @@ def main() -> None:
         begin, runs[name] = time.process_time(), []
         for seed in range(1, arguments.seeds + 1):
             student = train(choice, seed, encoder, lessons, arguments.steps)
-            runs[name].append(measure(student, held, windows[choice.window], embed))
+            runs[name].append(measure(student, held, windows[choice.longest_window], embed))
         mean = {key: round(float(np.mean([run[key] for run in runs[name]])), 4) for key in MEASURES}
         print(name, mean, f"{time.process_time() - begin:.0f} s of CPU", flush=True)
         git = ["git", "describe", "--always", "--dirty"]
+        commits[name] = subprocess.run(git, capture_output=True, text=True).stdout.strip()
         report = {
-            "commit": subprocess.run(git, capture_output=True, text=True).stdout.strip(),
+            "commits": commits,
             "scale": scale,
             "clips": len(set(who.ravel()) - {-1}),
             "validation clips": len(held),

@@ -10,13 +10,15 @@ four, the attention layer and the projections learn.  Losses, all in the one spa
              captions of both its sounds, equal texts are positives, texts that a plain sentence
              encoder finds alike are no negatives
   bank       each crop against one phrase of each of the teachers' 521 labels; target: the
-             geometric mean of what YAMNet and, twice, MobileNet hear (teachers.py)
+             geometric mean of what YAMNet and, twice, MobileNet hear (teachers.py), as far as
+             titles bear it out (told.py)
   distil     a linear head on the representation guesses the representations of both teachers (256
              principal components each)
   relate     crops that both teachers hear alike are neighbours: for each crop the softmax of its
              cosines to the other crops of the batch, against that of the teachers' (Fang et al.
              2021, SEED, with the batch in place of a queue)
-  calm       a spoilt crop and its clean self have one embedding
+  calm       a spoilt crop and its clean self have one embedding; of the other crops,
+             --spoilt are spoilt: none
 MiniLM stays as it is.
 """
 
@@ -141,7 +143,7 @@ class Student:
             crops: Of `Crops.draw`.
             texts: Of their clips.
             rng: Spoils crops and picks phrases.
-            spoilt: Share of crops that are spoilt, half of them by clipping alone.
+            spoilt: Share of the other crops that are spoilt, half of them by clipping alone.
             calm_share: Share that is spoilt besides and held against its clean self.
         """
         size = len(crops["mel"])
@@ -198,7 +200,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--block-rate", type=float, default=3e-4, help="of the blocks")
     parser.add_argument("--validate-every", type=int, default=500)
     parser.add_argument("--start", type=Path, help="a run to go on from")
-    parser.add_argument("--blocks", type=int, default=1, help="of aiSFX's four that learn, 1 to 3")
+    parser.add_argument(
+        "--blocks", type=int, default=1, choices=(1, 2, 3), help="of aiSFX's four that learn"
+    )
     parser.add_argument(
         "--spoilt", type=float, default=0.0, help="share of the other crops that are spoilt"
     )
@@ -238,8 +242,8 @@ def main() -> None:
     shards = load_shards(paths, clips, arguments.whiten)
     told = told_labels(texts.of_clip, texts.written[0], texts.phrases_of_labels)
     for shard in shards:
-        heard = torch.from_numpy(shard["scores"]), torch.from_numpy(shard["below"])
-        shard["scores"] = correct(heard[0], told, shard["who"], heard[1], arguments.told).numpy()
+        scores, below = (torch.from_numpy(shard[name]) for name in ("scores", "below"))
+        shard["scores"] = correct(scores, told, shard["who"], below, arguments.told).numpy()
     crops = Crops(shards, rng)
     print(len(clips), "clips", len(crops), "crops", len(texts.every), "captions", flush=True)
     held, held_mel = validation_of(arguments.packed)

@@ -1,4 +1,6 @@
-"""What a clip's title says of the teachers' labels: they mishear, and titles know better."""
+"""What a clip's title and description say of the teachers' labels: they mishear, and who named a
+sound mostly knew.
+"""
 
 import numpy as np
 import torch
@@ -7,13 +9,13 @@ from torch import Tensor
 
 SHARPNESS = 0.07  # temperature of a text's likeness to labels
 VAGUE, PLAIN = 0.4, 0.7  # likeness to the nearest label of a text that says nothing, and all
-LEAST = 0.01  # of what is told of a label: titles are wrong too
+LEAST = 0.01  # that is told of a label: titles are wrong too
 
 
 def told_labels(texts_of: list[list[int]], texts: Tensor, phrases: list[Tensor]) -> Tensor:
-    """(clips, labels) from 0 to 1: how well each label goes with what a clip is called.
+    """(clips, labels) from LEAST to 1: how well each label goes with the texts of a clip.
 
-    The label that a text is most like has 1; where a text is like none, all have.
+    The label that one of them is most like has 1; where all are like none, all labels have.
 
     Args:
         texts_of: The texts of each clip, by number.
@@ -29,8 +31,10 @@ def told_labels(texts_of: list[list[int]], texts: Tensor, phrases: list[Tensor])
 
 
 def correct(scores: Tensor, told: Tensor, who: np.ndarray, below: Tensor, share: float) -> Tensor:
-    """The teachers' scores (crops, labels) by what is told of the sounds in each crop; the highest
-    stays as high.
+    """The teachers' scores (crops, labels) by what is told of the sounds in each crop.
+
+    The highest score stays as high.  So a label gains at most 1 / LEAST, and one that the teachers
+    do not hear at all stays at 0.
 
     Args:
         scores: Theirs.

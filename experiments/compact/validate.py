@@ -25,7 +25,8 @@ def validation_of(packed: Path) -> tuple[list[dict], np.ndarray]:
 
 def jobs_of(clips, longest=216):
     """The windows of packed clips: {frames: [(clip's number, rows of mel)]}, as
-    wavtext.audio.windows lays them, of 216 frames (5 s) or of 108 at most.
+    wavtext.audio.windows lays them, of `longest` frames at most (216: 5 s, or
+    108).
     """
     jobs = {frames: [] for frames in (54, 108, 216) if frames <= longest}
     for j, clip in enumerate(clips):
