@@ -68,6 +68,14 @@ def speed(bench: dict) -> str:
     return "\n".join(lines)
 
 
+def weakest(report: dict) -> str:
+    lines = ["| asked for | right among the first ten | the others are |", "|---|---|---|"]
+    for row in report["validation"]["weakest"]:
+        others = ", ".join(f"{name} ({count})" for name, count in row["others"].items())
+        lines.append(f"| {row['class']} | {row['right']} | {others} |")
+    return "\n".join(lines)
+
+
 def calm(bench: dict) -> str:
     rows = bench["calm"]
     lines = [
@@ -120,7 +128,7 @@ Validation, which chose between recipes: {pools(report, "validation")}.
 "Label bridge": the query's softmax over the teachers' 521 labels by MiniLM similarity (τ = 0.05), dot the clip's scores; of both teachers, the
 geometric mean (`experiments/compact/teachers.py`).
 """
-    limits = """- It knows what its teachers' 521 labels and a few thousand titles taught it.  Rare sounds, named instruments, machines by
+    limits = f"""- It knows what its teachers' 521 labels and a few thousand titles taught it.  Rare sounds, named instruments, machines by
   model, music by style: poor.
 - It hears up to 8.9 kHz.  Bats, dog whistles, hiss above that: nothing.
 - Attributes ("far away", "slow", "wooden") move results less than the noun does; counting and order ("twice", "then") do not
@@ -128,6 +136,10 @@ geometric mean (`experiments/compact/teachers.py`).
 - Speech is found as speech; it does not know what is said.
 - Cosines are not probabilities, and differ in range from query to query.
 - English only.
+
+The everyday classes that it finds worst among the clips of validation, of those with at least ten:
+
+{weakest(report)}
 """
     card = f"""# compact, the model inside wavtext
 

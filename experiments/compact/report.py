@@ -92,6 +92,26 @@ def everyday(score, labels, groups, rng):
     }
 
 
+def weakest(score, labels, classes, count=8):
+    """The classes whose first ten clips are most often others, and what those others are.
+
+    Args:
+        score: (classes, clips).
+        labels: (clips,), the class of each.
+        classes: Their names.
+        count: How many classes, of those with at least ten clips.
+    """
+    rows = []
+    for c, name in enumerate(classes):
+        if (labels == c).sum() < 10:
+            continue
+        first = labels[np.argsort(-score[c], kind="stable")[:10]]
+        others = Counter(classes[k] for k in first if k != c)
+        rows.append({"class": name, "right": int((first == c).sum()), "others": others})
+    rows.sort(key=lambda row: row["right"])
+    return [row | {"others": dict(row["others"].most_common(3))} for row in rows[:count]]
+
+
 def bridge(scores, query_features, phrase_features):
     """The teacher's label scores, asked by the softmax of text similarities to the labels (tau =
     0.05).
@@ -215,6 +235,7 @@ def main() -> None:
                 for name, some in pools.items()
             },
         }
+        report[split]["weakest"] = weakest(rows["student"][1], right, classes)
         for name, (by_title, by_class) in rows.items():
             rank = title_values(by_title, distinct, titles)
             values = {

@@ -247,3 +247,17 @@ def test_what_is_told_corrects_the_teachers() -> None:
     assert found[2, 0] / found[2, 1] == pytest.approx(
         0.6 * float(torch.sigmoid(torch.tensor(3.0))) / 0.5
     )  # of a mixture, both sounds' titles count
+
+
+def test_the_weakest_classes_are_those_whose_first_ten_are_others() -> None:
+    from report import weakest
+
+    labels = np.array([0] * 12 + [1] * 12 + [2] * 3)
+    score = np.zeros((3, 27))
+    score[0, :6] = score[1, 12:24] = 1.0  # six cats and all dogs are found
+    score[0, 12:16] = 0.5  # after them, four dogs
+    rows = weakest(score, labels, ["cat", "dog", "cow"], count=2)
+    assert rows == [
+        {"class": "cat", "right": 6, "others": {"dog": 4}},
+        {"class": "dog", "right": 10, "others": {}},  # three cows are too few to say anything
+    ]
