@@ -381,6 +381,8 @@ def main() -> None:
     }
     print(f"{len(who)} crops kept, {time.process_time() - begin:.0f} s of CPU", flush=True)
 
+    git = ["git", "describe", "--always", "--dirty"]  # before the report is written
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     for name, choice in CHOICES.items():
         if name in runs:
             continue
@@ -390,8 +392,7 @@ def main() -> None:
             runs[name].append(measure(student, held, windows[choice.longest_window], embed))
         mean = {key: round(float(np.mean([run[key] for run in runs[name]])), 4) for key in MEASURES}
         print(name, mean, f"{time.process_time() - begin:.0f} s of CPU", flush=True)
-        git = ["git", "describe", "--always", "--dirty"]
-        commits[name] = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+        commits[name] = commit
         report = {
             "commits": commits,
             "scale": scale,
