@@ -186,7 +186,7 @@ It is inside the package: 384 dimensions, {bench["bytes"] / 1e6:.1f} MB with the
 
 {body}
 What to think of it: it is a small model taught by small teachers on eleven hours of free sounds.  It is beyond YAMNet's bridge on every figure.  The bridge of both its teachers
-it passes on every figure of test (intervals of some overlap on everyday classes), because titles correct them; on validation on titles and precision@10, while the rest is level.
+it passes on every figure of test (intervals overlap on everyday classes); on validation on titles and precision@10, while the rest is level.
 On this fifth of the corpus, pooled as the project's first mark asks (R@10 at least 0.30 with distinct titles as queries and every clip of the same title relevant), it
 passes that mark.  The project's goals (accuracy 0.82 on fifty environmental classes, R@10 0.55 on held-out titles) are measured on other sounds and cannot be
 compared directly, but there is a long way to go.
