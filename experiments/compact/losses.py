@@ -16,6 +16,11 @@ NEIGHBOURS = 0.07  # temperature of `relate_loss`
 UNLIKELY = -1e4
 
 
+def loudness_of_second(below: Tensor) -> Tensor:
+    """How much a sound is heard that lies so far (dB) below another, from 0 to 1."""
+    return torch.sigmoid((6.0 - below) / 3)
+
+
 def heard_texts(
     who: np.ndarray, below: Tensor, texts_of: Sequence[Sequence[int]], *, distinct: bool = True
 ) -> tuple[list[int], Tensor]:
@@ -44,7 +49,7 @@ def heard_texts(
     for row, (first, second) in enumerate(who):
         heard(row, first, 1.0)
         if second >= 0 and below[row] < 10:
-            heard(row, second, float(torch.sigmoid((6.0 - below[row]) / 3)))
+            heard(row, second, float(loudness_of_second(below[row])))
     target = torch.zeros(len(who), len(texts))
     for row, column, much in cells:
         target[row, column] = max(float(target[row, column]), much)

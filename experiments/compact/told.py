@@ -5,6 +5,7 @@ sound mostly knew.
 import numpy as np
 import torch
 import torch.nn.functional as F
+from losses import loudness_of_second
 from torch import Tensor
 
 SHARPNESS = 0.07  # temperature of a text's likeness to labels
@@ -44,7 +45,7 @@ def correct(scores: Tensor, told: Tensor, who: np.ndarray, below: Tensor, share:
         share: Power of what is told; 0 changes nothing.
     """
     first, second = torch.from_numpy(who.astype(np.int64)).T
-    much = torch.where(second >= 0, torch.sigmoid((6.0 - below) / 3), 0.0)
+    much = torch.where(second >= 0, loudness_of_second(below), 0.0)
     of_crop = torch.maximum(told[first], told[second.clamp(min=0)] * much[:, None])
     found = scores * of_crop**share
     highest = found.amax(1, keepdim=True).clamp(min=1e-6)
