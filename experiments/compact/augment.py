@@ -2,6 +2,48 @@
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
+FRAMES_A_SECOND = 43.07
+
+
+def echoing(power: Tensor, wet: Tensor, seconds: Tensor) -> Tensor:
+    """In a room: each frame's energy decays into the next ones, by 60 dB in `seconds`."""
+    decay = 10 ** (-6 / (seconds * FRAMES_A_SECOND))
+    room, step, fade = power, 1, decay
+    for _ in range(5):  # x + a x' + a^2 x'' + ... over 32 frames, by doubling
+        room = room + fade * F.pad(room, (0, 0, step, 0))[:, : power.shape[1]]
+        step, fade = 2 * step, fade * fade
+    return (1 - wet) * power + wet * room * (1 - decay)
+
+
+def noise_like(power: Tensor) -> Tensor:
+    """Steady noise of a random slope, its loudest band near 1: (batch, frames, bands)."""
+    batch, _, bands = power.shape
+    slope = torch.empty(batch, 1, 1).uniform_(-0.35, 0.1) * torch.arange(bands)[None, None] / 10
+    noise = 10**slope / (10**slope).amax(2, keepdim=True)
+    return noise * torch.empty_like(power).exponential_().clamp(max=6)
+
+
+def over_noise(power: Tensor, below: Tensor | float) -> Tensor:
+    """Over steady noise, so many dB below each sound's loudest cell."""
+    peak = power.amax((1, 2), keepdim=True)
+    return power + peak * 10 ** (-below / 10) * noise_like(power)
+
+
+def elsewhere(clean: Tensor) -> Tensor:
+    """A sound as it is found in recordings: over a noise 20 to 60 dB below its loudest cell, half
+    of them in a room too.  (batch, frames, 72) dB -> the same.
+    """
+    power = 10 ** (clean / 10)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.empty(len(clean), 1, 1).uniform_(low, high)
+
+    wet = uniform(0.0, 0.5) * (uniform(0, 1) < 0.5)
+    power = echoing(power, wet, uniform(0.15, 1.2))
+    power = over_noise(power, uniform(20, 60))
+    return 10 * torch.log10(power.clamp(min=1e-10))
 
 
 def spoil(clean):
@@ -31,15 +73,7 @@ def spoil(clean):
         power = F.grid_sample(
             power.unsqueeze(1), grid, align_corners=True, padding_mode="border"
         ).squeeze(1)
-    # A room: each frame's energy decays into the next ones.
-    wet = uniform(0.0, 0.5) * chance(0.25)
-    decay = 10 ** (-6 / (uniform(0.15, 1.2) * 43.07))  # 60 dB in 0.15 to 1.2 s
-    room, step, fade = power, 1, decay
-    for _ in range(5):  # x + a x' + a^2 x'' + ... over 32 frames, by doubling
-        room = room + fade * F.pad(room, (0, 0, step, 0))[:, :frames]
-        step, fade = 2 * step, fade * fade
-    room = room * (1 - decay)
-    power = (1 - wet) * power + wet * room
+    power = echoing(power, uniform(0.0, 0.5) * chance(0.25), uniform(0.15, 1.2))
     # Colour: a smooth curve over frequency, and a cut above some band.
     curve = torch.randn(batch, 1, 6, device=device) * 4 * chance(0.6)
     curve = F.interpolate(curve, size=bands, mode="linear", align_corners=True)
@@ -48,12 +82,7 @@ def spoil(clean):
     above = torch.arange(bands, device=device)[None, None] > cut
     fall = 10 ** (-uniform(2, 6))
     power = torch.where(above & chance(0.25), power * fall, power)
-    # Noise under it.
-    slope = uniform(-0.35, 0.1) * torch.arange(bands, device=device)[None, None] / 10
-    noise = 10**slope / (10**slope).amax(2, keepdim=True)
-    noise = noise * torch.empty_like(power).exponential_().clamp(max=6)
-    level = 10 ** (-uniform(8, 60) / 10) * chance(0.5)
-    power = power + peak * level * noise
+    power = power + peak * 10 ** (-uniform(8, 60) / 10) * chance(0.5) * noise_like(power)
     # A codec's holes: weak cells vanish.
     codec = chance(0.25)
     dark = power < peak * 10 ** (-uniform(3.0, 5.5))

@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from augment import spoil
+from augment import elsewhere, spoil
 from crops import Crops, load_shards
 from learner import Learner
 from losses import bank_loss, calm_loss, caption_loss, heard_texts, relate_loss
@@ -135,7 +135,7 @@ class Student:
 
     def losses(
         self, crops: dict[str, np.ndarray], texts: Texts, rng: np.random.Generator, spoilt: float,
-        calm_share: float,
+        calm_share: float, found: float,
     ) -> dict[str, torch.Tensor]:  # fmt: skip
         """What a batch teaches, in the order of --weights.
 
@@ -145,6 +145,7 @@ class Student:
             rng: Spoils crops and picks phrases.
             spoilt: Share of the other crops that are spoilt, half of them by clipping alone.
             calm_share: Share that is spoilt besides and held against its clean self.
+            found: Share of what is not spoilt that has noise under it and a room around it.
         """
         size = len(crops["mel"])
         calm = int(size * calm_share)
@@ -152,7 +153,9 @@ class Student:
         driven = torch.from_numpy(rng.random((size, 1, 1)) < 0.5)
         worse = torch.from_numpy(rng.random((size, 1, 1)) < spoilt)
         worse[:calm] = True
-        heard_as = torch.where(worse, torch.where(driven, loud, spoil(clean)), clean)
+        noisy = torch.from_numpy(rng.random((size, 1, 1)) < found)
+        plain = torch.where(noisy, elsewhere(clean), clean)
+        heard_as = torch.where(worse, torch.where(driven, loud, spoil(clean)), plain)
         self.model.train()
         for block in self.model.audio.blocks:
             block.eval()  # batch norms keep their statistics
@@ -205,6 +208,12 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--spoilt", type=float, default=0.0, help="share of the other crops that are spoilt"
+    )
+    parser.add_argument(
+        "--found",
+        type=float,
+        default=0.25,
+        help="share of crops over noise, half of them in a room",
     )
     parser.add_argument(
         "--told", type=float, default=1.0, help="how far titles correct the teachers' labels"
@@ -270,7 +279,9 @@ def main() -> None:
     begin = time.time()
     for step in range(arguments.steps):
         batch = crops.draw(arguments.batch)
-        losses = student.losses(batch, texts, rng, arguments.spoilt, arguments.calm_share)
+        losses = student.losses(
+            batch, texts, rng, arguments.spoilt, arguments.calm_share, arguments.found
+        )
         student.learner.step(
             sum(w * part for w, part in zip(arguments.weights, losses.values(), strict=True))
         )

@@ -3,7 +3,9 @@
 Used while training, and to choose among runs and their averages:
 
     python experiments/compact/validate.py --fit RUN [RUN ...] --packed runs/compact/packed \
-        --ingredients runs/compact/ingredients [--centre 0.6]
+        --ingredients runs/compact/ingredients [--centre 0.6] [--noise 25]
+
+With --noise, each window is heard over steady noise, so many dB below its loudest cell.
 """
 
 import argparse
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from augment import over_noise
 from everyday import everyday_class
 from mels import decibels
 
@@ -121,6 +124,7 @@ def main() -> None:
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
     parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
     parser.add_argument("--centre", type=float, nargs="+", default=[0.6])
+    parser.add_argument("--noise", type=float, nargs="+", default=[], help="dB; see above")
     for name in ("packed", "ingredients"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
@@ -130,20 +134,27 @@ def main() -> None:
     model.eval().audio.to(memory_format=torch.channels_last)
     held, mel = validation_of(arguments.packed)
 
-    def embed_mel(some: np.ndarray) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return model.embed_audio(torch.from_numpy(some))
-
-    sounds = embed(embed_mel, held, mel)
     common = common_part(model, bert, tokenizer)
-    for centre in arguments.centre:
+    for below in (None, *arguments.noise):
+        torch.manual_seed(0)
 
-        def embed_texts(texts: list[str], centre: float = centre) -> torch.Tensor:
-            asked = embed_plainly(model, bert, tokenizer, texts) - centre * common
-            return torch.nn.functional.normalize(asked, dim=-1)
+        def embed_mel(some: np.ndarray, below: float | None = below) -> torch.Tensor:
+            heard = torch.from_numpy(some)
+            if below is not None:
+                heard = 10 * torch.log10(over_noise(10 ** (heard / 10), below))
+            with torch.autocast("cpu", torch.bfloat16):
+                return model.embed_audio(heard)
 
-        found = scores_of(None, embed_texts, held, mel, sounds=sounds)
-        print("centre", centre, {name: round(value, 4) for name, value in found.items()})
+        sounds = embed(embed_mel, held, mel)
+        for centre in arguments.centre:
+
+            def embed_texts(texts: list[str], centre: float = centre) -> torch.Tensor:
+                asked = embed_plainly(model, bert, tokenizer, texts) - centre * common
+                return torch.nn.functional.normalize(asked, dim=-1)
+
+            found = scores_of(None, embed_texts, held, mel, sounds=sounds)
+            noise = "" if below is None else f"over noise at -{below:g} dB, "
+            print(f"{noise}centre {centre}", {k: round(value, 4) for k, value in found.items()})
 
 
 if __name__ == "__main__":

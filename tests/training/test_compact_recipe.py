@@ -1,5 +1,5 @@
 """What the compact model learns from, and how (experiments/compact: losses.py, learner.py,
-crops.py, mels.py), by hand and by loop."""
+crops.py, mels.py, augment.py), by hand and by loop."""
 
 import random
 from pathlib import Path
@@ -214,6 +214,43 @@ def test_the_encoder_may_be_cut_after_any_block(blocks: int) -> None:
     with torch.no_grad():
         whole, cut = encoder(log_mel), encoder.rest(encoder.stem(log_mel, blocks), blocks)
     torch.testing.assert_close(cut, whole)
+
+
+def test_noise_lies_as_far_below_as_it_should() -> None:
+    from augment import over_noise
+
+    torch.manual_seed(0)
+    power = torch.full((2, 400, 72), 1e-9)
+    power[0, 10, 20], power[1, 10, 20] = 1.0, 1e-4  # a faint sound has a faint noise
+    noise = over_noise(power, 30.0)[:, 11:]
+    found = 10 * torch.log10(noise.mean(1).amax(1))
+    assert ((found - torch.tensor([-30.0, -70.0])).abs() < 1.5).all()
+    assert torch.equal(over_noise(power, torch.inf), power)
+
+
+def test_a_room_lets_a_click_decay_by_60_db_in_its_time() -> None:
+    from augment import FRAMES_A_SECOND, echoing
+
+    power = torch.zeros(1, 60, 72)
+    power[0, 5] = 1.0
+    heard = echoing(power, torch.tensor(1.0), torch.tensor(20 / FRAMES_A_SECOND))
+    assert (heard[0, :5] == 0).all()
+    fall = 10 * torch.log10(heard[0, 5, 0] / heard[0, 25, 0])  # 20 frames later
+    assert fall == pytest.approx(60, abs=0.1)
+    assert torch.equal(echoing(power, torch.tensor(0.0), torch.tensor(0.5)), power)
+
+
+def test_a_sound_found_elsewhere_is_that_sound_over_a_noise() -> None:
+    from augment import elsewhere
+
+    torch.manual_seed(0)
+    clean = torch.full((64, 54, 72), -90.0)
+    clean[:, 10:20, 30:40] = -10.0
+    found = elsewhere(clean)
+    assert found.isfinite().all()
+    assert (found[:, 10:20, 30:40] > -14.0).all()  # dB: a room may take half of it
+    floor = 10 * torch.log10((10 ** (found[:, :8] / 10)).mean(1).amax(1))
+    assert ((floor > -73) & (floor < -25)).all()  # 20 to 60 dB below the loudest, and some
 
 
 def test_titles_tell_labels_and_vague_ones_tell_nothing() -> None:
