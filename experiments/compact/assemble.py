@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from quantise import CALIBRATION, quantise, training_windows
 from split import split_of
-from text_bank import embed_plainly, load_minilm, make_model
+from text_bank import embed_plainly, load_minilm, model_of
 from torch import nn
 
 import wavtext
@@ -100,9 +100,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     tokenizer, bert = load_minilm(arguments.ingredients)
-    state = average([weights_of(run) for run in arguments.fit], arguments.share)
-    model = make_model(bert)
-    model.load_state_dict(state)
+    model = model_of(bert, average([weights_of(run) for run in arguments.fit], arguments.share))
     model.eval()
     common = arguments.centre * common_part(model, bert, tokenizer)
     commit = subprocess.run(

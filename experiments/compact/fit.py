@@ -47,6 +47,7 @@ from text_bank import (
     load_minilm,
     load_phrases,
     make_model,
+    model_of,
     plain_features,
 )
 from told import correct, told_labels
@@ -230,14 +231,15 @@ def main() -> None:
     rng = np.random.default_rng(arguments.seed)
 
     tokenizer, bert = load_minilm(arguments.ingredients)
-    model = make_model(bert)
-    aisfx = torch.load(arguments.ingredients / "aisfx.pt", weights_only=True)
-    model.audio.load_aisfx({k: v.float() for k, v in aisfx.items()})
+    if arguments.start:
+        model = model_of(bert, read_tensors(arguments.start / "fit.pt"))
+    else:
+        model = make_model(bert)
+        aisfx = torch.load(arguments.ingredients / "aisfx.pt", weights_only=True)
+        model.audio.load_aisfx({k: v.float() for k, v in aisfx.items()})
     still = 4 - arguments.blocks
     for part in (model.text, *model.audio.blocks[:still]):
         part.requires_grad_(False)
-    if arguments.start:
-        model.load_state_dict(read_tensors(arguments.start / "fit.pt"))
     model.audio.eval()
     stem = Stem(model.audio, still, training_windows(arguments.packed, CALIBRATION))
     model.audio.to(memory_format=torch.channels_last)

@@ -31,9 +31,17 @@ def load_minilm(folder: Path):
     return tokenizer, bert.eval()
 
 
-def make_model(bert, *, dim: int = 384) -> Clap:
+def model_of(bert, state: dict[str, torch.Tensor]) -> Clap:
+    """The compact model with these weights, as wide as they are."""
+    inner = tuple(len(state[f"audio.conv_block{i}.conv1.weight"]) for i in (1, 2, 3, 4))
+    model = make_model(bert, inner=inner)
+    model.load_state_dict(state)
+    return model
+
+
+def make_model(bert, *, dim: int = 384, inner: tuple[int, ...] | None = None) -> Clap:
     """The compact model around MiniLM, its audio tower untrained."""
-    audio, text = CompactAudioEncoder(), TextEncoder(bert, "mean")
+    audio, text = CompactAudioEncoder(inner=inner), TextEncoder(bert, "mean")
     return Clap(audio, text, NormedProjection(audio.dim, dim), NormedProjection(text.dim, dim))
 
 

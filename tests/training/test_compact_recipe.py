@@ -1,5 +1,5 @@
 """What the compact model learns from, and how (experiments/compact: losses.py, learner.py,
-crops.py, mels.py, augment.py), by hand and by loop."""
+crops.py, mels.py, augment.py, prune.py), by hand and by loop."""
 
 import random
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 COMPACT = Path(__file__).parents[2] / "experiments" / "compact"
 
@@ -214,6 +214,87 @@ def test_the_encoder_may_be_cut_after_any_block(blocks: int) -> None:
     with torch.no_grad():
         whole, cut = encoder(log_mel), encoder.rest(encoder.stem(log_mel, blocks), blocks)
     torch.testing.assert_close(cut, whole)
+
+
+def untrained_block(inner: int) -> nn.Module:
+    """A convolutional block whose batch norms do something."""
+    from wavtext.training.compact import ConvBlock
+
+    block = ConvBlock(3, 5, inner).eval()
+    for norm in (block.bn1, block.bn2):
+        nn.init.uniform_(norm.weight, 0.5, 1.5), nn.init.normal_(norm.bias)
+        nn.init.normal_(norm.running_mean), nn.init.uniform_(norm.running_var, 0.5, 2.0)
+    return block
+
+
+@torch.no_grad()
+def test_channels_that_say_the_same_are_pruned_without_loss() -> None:
+    from prune import narrow
+
+    torch.manual_seed(0)
+    block, twins = untrained_block(4), untrained_block(8)
+    for name, value in block.state_dict().items():
+        if name.startswith(("conv1", "bn1")) and value.dim():
+            value = torch.cat([value, value])
+        if name == "conv2.weight":
+            value = torch.cat([0.3 * value, 0.7 * value], dim=1)
+        twins.state_dict()[name].copy_(value)
+    x = torch.randn(40, 3, 12, 10)
+    torch.testing.assert_close(twins(x), block(x))
+    assert narrow(twins, x, 4, torch.Generator().manual_seed(0)) < 1e-5
+    assert twins.conv1.weight.shape == (4, 3, 3, 3)
+    assert twins.conv2.weight.shape == (5, 4, 3, 3)
+    torch.testing.assert_close(twins(x), block(x), atol=0.02, rtol=0.01)
+
+
+@torch.no_grad()
+def test_what_is_left_makes_up_for_what_is_pruned() -> None:
+    from prune import narrow
+
+    torch.manual_seed(0)
+    x = torch.randn(60, 3, 12, 10) + 0.5
+    block = untrained_block(16)
+    before = block.bn2(block.conv2(F.relu(block.bn1(block.conv1(x)))))
+    weakest = block.conv2.weight.square().sum((0, 2, 3)).argsort()[:4]
+    dropped = block.conv2.weight.clone()
+    dropped[:, weakest] = 0
+    heard = F.relu(block.bn1(block.conv1(x)))
+    naive = block.bn2(F.conv2d(heard, dropped, padding=1)) - before
+    said = narrow(block, x, 12, torch.Generator().manual_seed(0))
+    found = block.bn2(block.conv2(F.relu(block.bn1(block.conv1(x))))) - before
+    share = found.var((0, 2, 3)).sum() / before.var((0, 2, 3)).sum()
+    assert 0.2 * said < share < 2 * said < 0.5  # edges and places that were not drawn differ
+    assert found.square().mean() < 0.5 * naive.square().mean()
+    assert found[..., 1:-1, 1:-1].mean((0, 2, 3)).abs().max() < 0.05  # the mean stays
+
+
+def test_a_block_that_is_narrow_enough_stays() -> None:
+    from prune import narrow
+
+    block = untrained_block(4)
+    before = {name: value.clone() for name, value in block.state_dict().items()}
+    assert narrow(block, torch.randn(2, 3, 8, 8), 4, torch.Generator()) == 0
+    assert all(torch.equal(value, before[name]) for name, value in block.state_dict().items())
+
+
+def test_all_blocks_are_pruned_and_the_encoder_says_nearly_the_same() -> None:
+    from prune import prune
+
+    from wavtext.training.compact import CompactAudioEncoder
+
+    torch.manual_seed(0)
+    encoder = CompactAudioEncoder((8, 8, 16, 16)).eval()
+    log_mel = torch.randn(30, 54, 72) * 10 - 40
+    with torch.no_grad():
+        before = encoder(log_mel)
+        lost = prune(encoder, log_mel, (6, 7, 14, 16))
+        cosine = F.cosine_similarity(before, encoder(log_mel))
+    assert [block.conv1.out_channels for block in encoder.blocks] == [6, 7, 14, 16]
+    assert lost[3] == 0
+    assert all(0 <= share < 0.3 for share in lost[:3])
+    assert cosine.min() > 0.95
+    narrow = CompactAudioEncoder((8, 8, 16, 16), inner=(6, 7, 14, 16))
+    narrow.load_state_dict(encoder.state_dict())
 
 
 def test_noise_lies_as_far_below_as_it_should() -> None:

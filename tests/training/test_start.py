@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from wavtext.errors import TrainingError
-from wavtext.training.config import ProjectionConfig, TextConfig, TrainConfig
+from wavtext.config import from_dict, load_config, to_dict
+from wavtext.errors import ConfigError, TrainingError
+from wavtext.training.compact import CompactAudioEncoder
+from wavtext.training.config import AudioConfig, ProjectionConfig, TextConfig, TrainConfig
 from wavtext.training.convert import export_run
 from wavtext.training.loop import train
 from wavtext.training.plan import plan
@@ -99,6 +101,44 @@ def test_weights_of_other_towers_are_named(before: Path, tiny_config: MakeConfig
     assert isinstance(deeper, TextConfig)
     with pytest.raises(TrainingError, match=r"layer\.1\..* is missing"):
         build_new(tiny_config(start=before, text=deeper), ELSE)
+
+
+def test_a_narrowed_compact_encoder_is_begun_with_as_narrow(tmp_path: Path) -> None:
+    lines = ["[front_end]", "n_mels = 72", "[audio]", 'encoder = "compact"']
+    lines += ["compact_inner = [4, 6, 8, 10]", "compact_frozen_blocks = 2"]
+    lines += [
+        "[text]",
+        'name = "random"',
+        "layers = 1",
+        "dim = 16",
+        "heads = 2",
+        "vocab_size = 200",
+    ]
+    (tmp_path / "run.toml").write_text("\n".join(lines))
+    config = load_config(TrainConfig, tmp_path / "run.toml")
+    assert from_dict(TrainConfig, to_dict(config), where="a run") == config
+    first = build_new(config, ELSE)
+    assert isinstance(first.model.audio, CompactAudioEncoder)
+    assert [block.conv2.in_channels for block in first.model.audio.blocks] == [4, 6, 8, 10]
+    torch.save({"model": first.model.state_dict()}, tmp_path / "best.pt")
+    first.tokenizer.tokenizer.save(str(tmp_path / "tokenizer.json"))
+    again = replace(config, start=tmp_path / "best.pt", seed=7)
+    found = build_new(again, ELSE).model
+    assert torch.equal(
+        found.audio.conv_block4.conv1.weight, first.model.audio.conv_block4.conv1.weight
+    )
+    assert [p.requires_grad for p in found.audio.conv_block2.parameters()] == 6 * [False]
+    full = replace(again, audio=replace(config.audio, compact_inner=None))
+    with pytest.raises(TrainingError, match=r"conv_block1\.bn1\.bias is \(4,\), not \(64,\)"):
+        build_new(full, ELSE)
+
+
+def test_settings_that_no_narrowed_encoder_has_are_refused(tmp_path: Path) -> None:
+    for inner in ((16, 48, 112), (16, 48, 112, 0)):
+        with pytest.raises(ConfigError, match="'compact_inner' needs four numbers above 0"):
+            AudioConfig(encoder="compact", compact_inner=inner)
+    with pytest.raises(ConfigError, match="leave 'compact_inner' out"):
+        AudioConfig(compact_inner=(4, 4, 4, 4), compact_weights=tmp_path / "aisfx.pt")
 
 
 def test_weights_that_heard_another_front_end_are_refused(

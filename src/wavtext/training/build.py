@@ -95,7 +95,7 @@ def build_audio(config: AudioConfig, *, n_mels: int) -> nn.Module:
         return Htsat(config.htsat)
 
     def compact() -> nn.Module:
-        encoder = CompactAudioEncoder()
+        encoder = CompactAudioEncoder(inner=config.compact_inner)
         if config.compact_weights:
             encoder.load_aisfx(read_tensors(config.compact_weights))
         return encoder

@@ -33,13 +33,19 @@ DYNAMIC_RANGE = PEAK_LEVEL * DECIBELS_PER_UNIT  # dB kept below the loudest cell
 
 
 class ConvBlock(nn.Module):
-    """Two 3 x 3 convolutions with batch norm and ReLU: (batch, in, t, f) -> (batch, out, t, f)."""
+    """Two 3 x 3 convolutions with batch norm and ReLU: (batch, in, t, f) -> (batch, out, t, f).
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    Args:
+        in_channels: Of the input.
+        out_channels: Of the output.
+        inner_channels: Between the convolutions.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, inner_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv1 = nn.Conv2d(in_channels, inner_channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(inner_channels, out_channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner_channels)
         self.bn2 = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,17 +91,23 @@ class CompactAudioEncoder(nn.Module):
 
     Args:
         widths: Channels of the four blocks.
+        inner: Channels between each block's two convolutions; None: as many as leave it.
         attention: Whether the transformer layer is there.
     """
 
     def __init__(
-        self, widths: tuple[int, ...] = (64, 128, 256, 512), *, attention: bool = True
+        self,
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        *,
+        inner: tuple[int, ...] | None = None,
+        attention: bool = True,
     ) -> None:
         super().__init__()
-        self.conv_block1 = ConvBlock(1, widths[0])
-        self.conv_block2 = ConvBlock(widths[0], widths[1])
-        self.conv_block3 = ConvBlock(widths[1], widths[2])
-        self.conv_block4 = ConvBlock(widths[2], widths[3])
+        inner = inner or widths
+        self.conv_block1 = ConvBlock(1, widths[0], inner[0])
+        self.conv_block2 = ConvBlock(widths[0], widths[1], inner[1])
+        self.conv_block3 = ConvBlock(widths[1], widths[2], inner[2])
+        self.conv_block4 = ConvBlock(widths[2], widths[3], inner[3])
         bands = FRONT_END.n_mels // 8
         self.frequency = nn.Parameter(torch.full((widths[3], bands), 1.0 / bands))
         self.attention = TimeAttention(widths[3]) if attention else nn.Identity()

@@ -38,6 +38,9 @@ class AudioConfig:
     cnn14_weights: Path | None = None  # a PANNs checkpoint; its widths replace the ones above
     htsat_weights: Path | None = None  # an HTSAT checkpoint, the same
     compact_weights: Path | None = None  # aiSFX's, from experiments/compact/ingredients.py
+    compact_inner: tuple[int, ...] | None = (
+        None  # channels between each block's two convolutions, where `start` was narrowed
+    )
     compact_frozen_blocks: int = 3  # of its four, where its weights, or `start`, are given
     frozen: bool = False  # train the projection alone
 
@@ -48,6 +51,13 @@ class AudioConfig:
             raise ConfigError(
                 f"'compact_frozen_blocks' is {self.compact_frozen_blocks}; there are 0 to 4."
             )
+        if self.compact_inner is not None:
+            if len(self.compact_inner) != 4 or min(self.compact_inner) < 1:
+                raise ConfigError("'compact_inner' needs four numbers above 0, one for each block.")
+            if self.compact_weights:
+                raise ConfigError(
+                    "'compact_weights' are aiSFX's, of full width: leave 'compact_inner' out."
+                )
         if len(self.cnn14_channels) < 2:
             raise ConfigError("'cnn14_channels' needs at least two blocks.")
         if self.encoder == "cnn14+htsat" and self.htsat_duration > self.duration:
