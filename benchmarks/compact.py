@@ -113,8 +113,8 @@ def calm(model: wavtext.Model, paths: list[Path]) -> dict[str, object]:
         "-12 dB": lambda s: robustness.gain(s, -12.0),
         "MP3 64 kbit/s": lambda s: robustness.mp3(s, 64_000),
         "16 kHz": lambda s: robustness.through_rate(s, 16_000),
-        "white noise 30 dB below": lambda s: robustness.noise(s, 30.0),
-        "white noise 20 dB below": lambda s: robustness.noise(s, 20.0),
+        "white noise, SNR 30 dB": lambda s: robustness.noise(s, 30.0),
+        "white noise, SNR 20 dB": lambda s: robustness.noise(s, 20.0),
     }
     report: dict[str, object] = {"clips": len(base)}
     for name, change in spoil.items():

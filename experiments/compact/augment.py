@@ -8,7 +8,13 @@ FRAMES_A_SECOND = 43.07
 
 
 def echoing(power: Tensor, wet: Tensor, seconds: Tensor) -> Tensor:
-    """In a room: each frame's energy decays into the next ones, by 60 dB in `seconds`."""
+    """In a room: each frame's energy decays into the next ones, by 60 dB in `seconds`.
+
+    Args:
+        power: (batch, frames, bands).
+        wet: (batch, 1, 1), share of the room.
+        seconds: (batch, 1, 1).
+    """
     decay = 10 ** (-6 / (seconds * FRAMES_A_SECOND))
     room, step, fade = power, 1, decay
     for _ in range(5):  # x + a x' + a^2 x'' + ... over 32 frames, by doubling
@@ -19,14 +25,14 @@ def echoing(power: Tensor, wet: Tensor, seconds: Tensor) -> Tensor:
 
 def noise_like(power: Tensor) -> Tensor:
     """Steady noise of a random slope, its loudest band near 1: (batch, frames, bands)."""
-    batch, _, bands = power.shape
-    slope = torch.empty(batch, 1, 1).uniform_(-0.35, 0.1) * torch.arange(bands)[None, None] / 10
+    slope = torch.empty_like(power[:, :1, :1]).uniform_(-0.35, 0.1)
+    slope = slope * torch.arange(power.shape[2], device=power.device)[None, None] / 10
     noise = 10**slope / (10**slope).amax(2, keepdim=True)
     return noise * torch.empty_like(power).exponential_().clamp(max=6)
 
 
 def over_noise(power: Tensor, below: Tensor | float) -> Tensor:
-    """Over steady noise, so many dB below each sound's loudest cell."""
+    """(batch, frames, bands) over steady noise, so many dB below each sound's loudest cell."""
     peak = power.amax((1, 2), keepdim=True)
     return power + peak * 10 ** (-below / 10) * noise_like(power)
 
@@ -38,7 +44,7 @@ def elsewhere(clean: Tensor) -> Tensor:
     power = 10 ** (clean / 10)
 
     def uniform(low: float, high: float) -> Tensor:
-        return torch.empty(len(clean), 1, 1).uniform_(low, high)
+        return torch.empty_like(clean[:, :1, :1]).uniform_(low, high)
 
     wet = uniform(0.0, 0.5) * (uniform(0, 1) < 0.5)
     power = echoing(power, wet, uniform(0.15, 1.2))

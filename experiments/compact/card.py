@@ -104,7 +104,7 @@ def main() -> None:
     if arguments.also:
         other = json.loads(arguments.also.read_text())
         elsewhere = f"""
-Before its convolutions had 8 bits (model {other["model"]}, commit {other["commit"]}) on another machine, {other["cpu"]}, whose bfloat16
+Before its convolutions were narrowed and had 8 bits (model {other["model"]}, commit {other["commit"]}) on another machine, {other["cpu"]}, whose bfloat16
 instructions multiply whole tiles (AMX), which the first one's do not:
 
 {speed(other)}
@@ -133,8 +133,8 @@ geometric mean (`experiments/compact/teachers.py`).
 - It hears up to 8.9 kHz.  Bats, dog whistles, hiss above that: nothing.
 - Attributes ("far away", "slow", "wooden") move results less than the noun does; counting and order ("twice", "then") do not
   work at all.
-- Over noise it finds less: on validation precision@10 of everyday classes falls from 0.61 to 0.56 over steady noise 25 dB below a sound's
-  loudest cell, and to 0.44 over noise 12 dB below it (`validate.py --noise`, docs/log.md).
+- Over noise it finds less: on validation precision@10 of everyday classes falls from 0.61 (in float) to 0.56 over steady noise 25 dB below a
+  sound's loudest cell, and to 0.44 over noise 12 dB below it (`validate.py --noise`, docs/log.md, model c48e4f35).
 - Speech is found as speech; it does not know what is said.
 - Cosines are not probabilities, and differ in range from query to query.
 - English only.
@@ -215,7 +215,7 @@ hear.  Two stages, from the published weights of aiSFX and MiniLM: the audio tow
 runs because sessions ended; the third block learns in the last three, [decision 98](decisions/0098-the-third-block-learns-too.md), the second in the last one; only the last two have crops that are
 mostly not spoilt and teachers that titles correct, [decision 100](decisions/0100-titles-correct-the-teachers.md)), then both projections, the last block and
 what follows it from captions alone (`wavtext train`, [decision 94](decisions/0094-tuned-by-the-papers-loss.md)).  Before the last run of `fit.py`
-the mean of both stages loses half of its convolutions' channels (`prune.py`, [decision 101](decisions/0101-narrow-blocks.md)); that run hears a quarter of its crops over
+the mean of both stages loses more than half of the channels between its convolutions (`prune.py`, [decision 101](decisions/0101-narrow-blocks.md)); that run hears a quarter of its unspoilt crops over
 noise, half of these in a room ([the log](log.md)).  The mean of both stages' weights ships, its convolutions in 8 bits
 ([decision 95](decisions/0095-eight-bit-convolutions.md), `pip install nncf`).
 

@@ -1,5 +1,5 @@
 """Train the compact model's audio tower on crops, captions and teachers' views of them (on two CPU
-cores 1.3 s a step, 1.9 s with two blocks).
+cores 1.3 s a step, 1.9 s with two blocks; narrowed, 1.5 s with three).
 
     python experiments/compact/fit.py --crops runs/compact/crops --packed runs/compact/packed \
         --ingredients runs/compact/ingredients --out runs/compact/distilled
@@ -18,7 +18,8 @@ four, the attention layer and the projections learn.  Losses, all in the one spa
              cosines to the other crops of the batch, against that of the teachers' (Fang et al.
              2021, SEED, with the batch in place of a queue)
   calm       a spoilt crop and its clean self have one embedding; of the other crops,
-             --spoilt are spoilt: none
+             --spoilt are spoilt: none; of what is left, --found are heard over noise, half of
+             them in a room
 MiniLM stays as it is.
 """
 
@@ -146,7 +147,7 @@ class Student:
             rng: Spoils crops and picks phrases.
             spoilt: Share of the other crops that are spoilt, half of them by clipping alone.
             calm_share: Share that is spoilt besides and held against its clean self.
-            found: Share of what is not spoilt that has noise under it and a room around it.
+            found: Share of what is not spoilt that is heard over noise, half of it in a room too.
         """
         size = len(crops["mel"])
         calm = int(size * calm_share)
@@ -214,7 +215,7 @@ def parse() -> argparse.Namespace:
         "--found",
         type=float,
         default=0.25,
-        help="share of crops over noise, half of them in a room",
+        help="share of unspoilt crops over noise, half of them in a room",
     )
     parser.add_argument(
         "--told", type=float, default=1.0, help="how far titles correct the teachers' labels"

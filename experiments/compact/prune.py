@@ -3,8 +3,8 @@
     python experiments/compact/prune.py --fit RUN [RUN ...] --packed runs/compact/packed \
         --ingredients runs/compact/ingredients --out runs/compact/narrow
 
-The convolutions take nine tenths of the audio graph's time, and most of their channels say again
-what others say.  Channels are removed one at a time, each time the one whose loss the others can make up
+At aiSFX's full width the convolutions took nine tenths of the audio graph's time, and many of their
+channels say again what others say.  Channels are removed one at a time, each time the one whose loss the others can make up
 for best, and what is left of the second convolution is fitted again by least squares, as the
 sounds of training have it (Hassibi and Stork 1993, "optimal brain surgeon", on groups of the nine
 weights of each channel).  The block's outputs stay what they were, as nearly as they can.
@@ -38,14 +38,27 @@ def prune(encoder: CompactAudioEncoder, log_mel: Tensor, keep: tuple[int, ...]) 
     """
     generator = torch.Generator().manual_seed(0)
     x, lost = level(log_mel).unsqueeze(1), []
-    for block, channels in zip(encoder.blocks, keep, strict=True):
+    for i, (block, channels) in enumerate(zip(encoder.blocks, keep, strict=True)):
+        if i > 0:
+            before = encoder.blocks[i - 1]
+            x = torch.cat([F.max_pool2d(before(part), 2) for part in x.split(20)])
         lost.append(narrow(block, x, channels, generator))
-        x = torch.cat([F.max_pool2d(block(part), 2) for part in x.split(20)])
     return lost
 
 
+@torch.no_grad()
 def narrow(block: ConvBlock, x: Tensor, channels: int, generator: torch.Generator) -> float:
-    """Leave so many channels between a block's convolutions; what share of variance is lost."""
+    """Leave so many channels between a block's convolutions, in place.
+
+    Args:
+        block: In evaluation mode.
+        x: (windows, in channels, frames, bands), what it hears.
+        channels: To be left.
+        generator: Draws the places.
+
+    Returns:
+        The share of its outputs' variance, before the last ReLU, that is lost.
+    """
     if channels >= block.conv1.out_channels:
         return 0.0
     mean, covariance = moments(block, x, generator)
@@ -71,7 +84,13 @@ def narrow(block: ConvBlock, x: Tensor, channels: int, generator: torch.Generato
 
 
 def moments(block: ConvBlock, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Of what the second convolution hears at one place, (channels x 9,): mean and covariance."""
+    """Of what the second convolution hears at one place: mean (channels x 9,), covariance.
+
+    Args:
+        block: Its first convolution makes (windows, channels, frames, bands) of x.
+        x: (windows, in channels, frames, bands).
+        generator: Draws PLACES places of each ten windows.
+    """
     size = CELLS * block.conv1.out_channels
     total, products, count = torch.zeros(size).double(), torch.zeros(size, size).double(), 0
     for part in x.split(10):
@@ -89,7 +108,14 @@ def moments(block: ConvBlock, x: Tensor, generator: torch.Generator) -> tuple[Te
 def remove(
     weight: Tensor, covariance: Tensor, gain: Tensor, channels: int
 ) -> tuple[Tensor, Tensor]:
-    """Drop channels until so many are left: weights (out, channels x 9), and which are left."""
+    """Drop channels until so many are left: weights (out, channels x 9), and which are left.
+
+    Args:
+        weight: (out, channels x 9).
+        covariance: (channels x 9, channels x 9) of what it multiplies.
+        gain: (out,), what the batch norm multiplies each output by.
+        channels: To be left.
+    """
     weight = weight.clone()
     damp = 1e-4 * covariance.diagonal().mean()
     inverse = torch.linalg.inv(covariance + damp * torch.eye(len(covariance)).double())

@@ -260,12 +260,14 @@ def test_what_is_left_makes_up_for_what_is_pruned() -> None:
     dropped[:, weakest] = 0
     heard = F.relu(block.bn1(block.conv1(x)))
     naive = block.bn2(F.conv2d(heard, dropped, padding=1)) - before
+    naive -= naive.mean((0, 2, 3), keepdim=True)
     said = narrow(block, x, 12, torch.Generator().manual_seed(0))
     found = block.bn2(block.conv2(F.relu(block.bn1(block.conv1(x))))) - before
     share = found.var((0, 2, 3)).sum() / before.var((0, 2, 3)).sum()
-    assert 0.2 * said < share < 2 * said < 0.5  # edges and places that were not drawn differ
+    assert share == pytest.approx(said, rel=1e-3)  # all 120 places of each window were looked at
+    assert said < 0.05
     assert found.square().mean() < 0.5 * naive.square().mean()
-    assert found[..., 1:-1, 1:-1].mean((0, 2, 3)).abs().max() < 0.05  # the mean stays
+    assert found.mean((0, 2, 3)).abs().max() < 1e-4  # the mean stays
 
 
 def test_a_block_that_is_narrow_enough_stays() -> None:
@@ -288,11 +290,11 @@ def test_all_blocks_are_pruned_and_the_encoder_says_nearly_the_same() -> None:
     with torch.no_grad():
         before = encoder(log_mel)
         lost = prune(encoder, log_mel, (6, 7, 14, 16))
-        cosine = F.cosine_similarity(before, encoder(log_mel))
+        after = encoder(log_mel)
     assert [block.conv1.out_channels for block in encoder.blocks] == [6, 7, 14, 16]
     assert lost[3] == 0
-    assert all(0 <= share < 0.3 for share in lost[:3])
-    assert cosine.min() > 0.95
+    assert all(0 <= share < 1e-3 for share in lost[:3])
+    assert (after - before).square().sum() < 1e-3 * before.var(0).sum() * len(before)
     narrow = CompactAudioEncoder((8, 8, 16, 16), inner=(6, 7, 14, 16))
     narrow.load_state_dict(encoder.state_dict())
 
@@ -331,6 +333,8 @@ def test_a_sound_found_elsewhere_is_that_sound_over_a_noise() -> None:
     assert found.isfinite().all()
     assert (found[:, 10:20, 30:40] > -14.0).all()  # dB: a room may take half of it
     floor = 10 * torch.log10((10 ** (found[:, :8] / 10)).mean(1).amax(1))
+    decays = found[:, 20:23, 30:40].mean((1, 2)) > floor + 10  # dB: it goes on after the sound
+    assert 10 < decays.sum() < 40  # of 64: half are in a room, some in a faint one
     assert ((floor > -73) & (floor < -25)).all()  # 20 to 60 dB below the loudest, and some
 
 

@@ -85,9 +85,9 @@ class TimeAttention(nn.Module):
 class CompactAudioEncoder(nn.Module):
     """Log-mel (batch, frames, 72) in dB -> representation (batch, 1024).
 
-    Differs from aiSFX: 72 of its 96 bands; the level is taken from the window's loudest cell, so
-    that gain cancels out; a learnt weighting of frequencies begins as their mean; mean over time
-    beside the maximum; a transformer layer before the pooling.
+    Differs from aiSFX: 72 of its 96 bands; blocks may be narrower inside; the level is taken from
+    the window's loudest cell, so that gain cancels out; a learnt weighting of frequencies begins as
+    their mean; mean over time beside the maximum; a transformer layer before the pooling.
 
     Args:
         widths: Channels of the four blocks.

@@ -38,9 +38,7 @@ class AudioConfig:
     cnn14_weights: Path | None = None  # a PANNs checkpoint; its widths replace the ones above
     htsat_weights: Path | None = None  # an HTSAT checkpoint, the same
     compact_weights: Path | None = None  # aiSFX's, from experiments/compact/ingredients.py
-    compact_inner: tuple[int, ...] | None = (
-        None  # channels between each block's two convolutions, where `start` was narrowed
-    )
+    compact_inner: tuple[int, ...] | None = None  # channels inside its four blocks; None: aiSFX's
     compact_frozen_blocks: int = 3  # of its four, where its weights, or `start`, are given
     frozen: bool = False  # train the projection alone
 
