@@ -216,7 +216,8 @@ runs because sessions ended; the third block learns in the last three, [decision
 mostly not spoilt and teachers that titles correct, [decision 100](decisions/0100-titles-correct-the-teachers.md)), then both projections, the last block and
 what follows it from captions alone (`wavtext train`, [decision 94](decisions/0094-tuned-by-the-papers-loss.md)).  Before the last run of `fit.py`
 the mean of both stages loses more than half of the channels between its convolutions (`prune.py`, [decision 101](decisions/0101-narrow-blocks.md)); that run hears a quarter of its unspoilt crops over
-noise, half of these in a room ([the log](log.md)).  The mean of both stages' weights ships, its convolutions in 8 bits
+noise, half of these in a room ([the log](log.md)).  `runs/compact/wide.toml` below is `configs/compact-tune.toml` without `compact_inner` and with `start =
+"runs/compact/fifth/fit.pt"`.  The mean of both stages' weights ships, its convolutions in 8 bits
 ([decision 95](decisions/0095-eight-bit-convolutions.md), `pip install nncf`).
 
 <!-- not run: hours, and sounds that cannot be handed on -->
@@ -236,7 +237,6 @@ $ python experiments/compact/fit.py $DATA $BEFORE --out runs/compact/third --sta
 $ python experiments/compact/fit.py $DATA $BEFORE --out runs/compact/fourth --start runs/compact/third --steps 2500 --seed 4 --blocks 2
 $ python experiments/compact/fit.py $DATA --found 0 --out runs/compact/fifth --start runs/compact/fourth --steps 2200 --seed 5 --blocks 2
 $ python experiments/compact/own_pairs.py --packed runs/compact/packed --roots CORPUS runs/gathered --out runs/own-pairs.jsonl
-$ sed -e '/^compact_inner/d' -e 's/distilled/fifth/' configs/compact-tune.toml > runs/compact/wide.toml
 $ wavtext train runs/compact/wide.toml --data runs/own-pairs.jsonl --out runs/compact/wide
 $ python experiments/compact/prune.py --fit runs/compact/fifth runs/compact/wide --packed runs/compact/packed \\
       --ingredients runs/compact/ingredients --out runs/compact/narrow
