@@ -4,6 +4,8 @@ cores 1.3 s a step, 1.9 s with two blocks; narrowed, 1.5 s with three).
     python experiments/compact/fit.py --crops runs/compact/crops --packed runs/compact/packed \
         --ingredients runs/compact/ingredients --out runs/compact/distilled
 
+A run that was stopped goes on with --resume from the last hundred steps that it finished.
+
 aiSFX's first blocks run in OpenVINO, in 8 bits, and stay as they are; the last --blocks of its
 four, the attention layer and the projections learn.  Losses, all in the one space of sounds and sentences:
   captions   symmetric cross-entropy (Deshmukh et al. 2022, eq. 3-4); a mixture matches the
@@ -58,6 +60,7 @@ from validate import scores_of, validation_of
 from wavtext.training.checkpoint import read_tensors
 from wavtext.training.clap import Clap
 
+KEEP_EVERY = 100  # steps, after which a stopped run can go on
 NEAR = 0.8  # cosine of two texts from which they are no negatives of each other
 TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
 
@@ -180,6 +183,30 @@ class Student:
         }
 
 
+def keep(learner: Learner, rng: np.random.Generator, folder: Path) -> None:
+    """Write what `go_on` needs, whole or not at all."""
+    numbers = [random.getstate(), rng.bit_generator.state]
+    state = {"torch": torch.get_rng_state(), "others": json.dumps(numbers)}
+    torch.save(learner.state() | state, folder / "state.part.pt")
+    (folder / "state.part.pt").rename(folder / "state.pt")
+
+
+def go_on(learner: Learner, rng: np.random.Generator, folder: Path) -> int:
+    """Restore what `keep` wrote: the steps that were taken."""
+    state = torch.load(folder / "state.pt", weights_only=True)
+    learner.restore(state)
+    torch.set_rng_state(state["torch"])
+    (version, numbers, gauss), rng.bit_generator.state = json.loads(state["others"])
+    random.setstate((version, tuple(numbers), gauss))
+    return learner.taken
+
+
+def settings_of(arguments: argparse.Namespace) -> str:
+    """What a run is made from, as JSON."""
+    kept = {name: value for name, value in vars(arguments).items() if name != "resume"}
+    return json.dumps(kept, default=str, indent=1)
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("crops", "packed", "ingredients", "out"):
@@ -220,14 +247,21 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--told", type=float, default=1.0, help="how far titles correct the teachers' labels"
     )
-    return parser.parse_args()
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    arguments = parser.parse_args()
+    noted = arguments.out / "arguments.json"
+    if arguments.resume:
+        if not (arguments.out / "state.pt").exists():
+            parser.error(f"{arguments.out} holds no state.pt to go on from")
+        if noted.read_text() != settings_of(arguments):
+            parser.error(f"{noted} has other settings; --resume needs the same ones")
+    return arguments
 
 
 def main() -> None:
     arguments = parse()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    settings = json.dumps(vars(arguments), default=str, indent=1)
-    (arguments.out / "arguments.json").write_text(settings)
+    (arguments.out / "arguments.json").write_text(settings_of(arguments))
     random.seed(arguments.seed), torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
 
@@ -259,7 +293,7 @@ def main() -> None:
     crops = Crops(shards, rng)
     print(len(clips), "clips", len(crops), "crops", len(texts.every), "captions", flush=True)
     held, held_mel = validation_of(arguments.packed)
-    log = (arguments.out / "log.jsonl").open("w")
+    log = (arguments.out / "log.jsonl").open("a" if arguments.resume else "w")
 
     def report(line: dict[str, float]) -> None:
         log.write(json.dumps(line) + "\n"), log.flush()
@@ -280,7 +314,8 @@ def main() -> None:
         (arguments.out / "fit.part.pt").rename(arguments.out / "fit.pt")
 
     begin = time.time()
-    for step in range(arguments.steps):
+    taken = go_on(student.learner, rng, arguments.out) if arguments.resume else 0
+    for step in range(taken, arguments.steps):
         batch = crops.draw(arguments.batch)
         losses = student.losses(
             batch, texts, rng, arguments.spoilt, arguments.calm_share, arguments.found
@@ -294,6 +329,8 @@ def main() -> None:
             report({"step": step, **line, "seconds": round(time.time() - begin, 1)})
         if (step + 1) % arguments.validate_every == 0 or step + 1 == arguments.steps:
             validate(step + 1)
+        if (step + 1) % KEEP_EVERY == 0:
+            keep(student.learner, rng, arguments.out)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,25 @@ class Learner:
         with torch.no_grad():
             for mean, now in zip(self.mean, self.learns, strict=True):
                 mean.lerp_(now, 1 - remembers)
+
+    def state(self) -> dict[str, Any]:
+        """All that a later learner of the same parts needs to go on as this one would."""
+        return {
+            "now": [parameter.detach() for parameter in self.learns],
+            "mean": self.mean,
+            "taken": self.taken,
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from another learner's `state`."""
+        self._set(state["now"])
+        for mean, value in zip(self.mean, state["mean"], strict=True):
+            mean.copy_(value)
+        self.taken = state["taken"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -136,6 +136,31 @@ def test_the_mean_of_the_weights_is_a_running_one_and_can_be_put_in_place() -> N
     assert weight.item() == last
 
 
+def test_a_learner_goes_on_as_it_would_have(tmp_path: Path) -> None:
+    from learner import Learner
+
+    def make() -> tuple[list[nn.Parameter], Learner]:
+        slow, fast = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))
+        return [slow, fast], Learner([(0.01, [slow]), (0.1, [fast])], steps=8, warm_up=3)
+
+    def take(learns: list[nn.Parameter], learner: Learner, steps: range) -> None:
+        for step in steps:
+            learner.step(((step + 1) * learns[0]).square().sum() + learns[1].exp().sum())
+
+    whole, uninterrupted = make()
+    take(whole, uninterrupted, range(8))
+    some, first = make()
+    take(some, first, range(5))
+    torch.save(first.state(), tmp_path / "state.pt")
+    others, second = make()
+    second.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert second.taken == 5
+    take(others, second, range(5, 8))
+    for wanted, found in zip(whole + uninterrupted.mean, others + second.mean, strict=True):
+        assert torch.equal(wanted, found)
+    assert not torch.equal(whole[0], some[0])
+
+
 def test_without_a_mean_the_last_weights_are_kept() -> None:
     weight = torch.nn.Parameter(torch.zeros(1))
     learner = learner_of(weight, averaged=False)
