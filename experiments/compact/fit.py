@@ -59,6 +59,7 @@ from validate import scores_of, validation_of
 
 from wavtext.training.checkpoint import read_tensors
 from wavtext.training.clap import Clap
+from wavtext.training.run import load_checkpoint, save_atomically
 
 KEEP_EVERY = 100  # steps, after which a stopped run can go on
 NEAR = 0.8  # cosine of two texts from which they are no negatives of each other
@@ -184,16 +185,15 @@ class Student:
 
 
 def keep(learner: Learner, rng: np.random.Generator, folder: Path) -> None:
-    """Write what `go_on` needs, whole or not at all."""
+    """Write what `go_on` needs."""
     numbers = [random.getstate(), rng.bit_generator.state]
     state = {"torch": torch.get_rng_state(), "others": json.dumps(numbers)}
-    torch.save(learner.state() | state, folder / "state.part.pt")
-    (folder / "state.part.pt").rename(folder / "state.pt")
+    save_atomically(folder / "state.pt", learner.state() | state)
 
 
 def go_on(learner: Learner, rng: np.random.Generator, folder: Path) -> int:
     """Restore what `keep` wrote: the steps that were taken."""
-    state = torch.load(folder / "state.pt", weights_only=True)
+    state = load_checkpoint(folder / "state.pt")
     learner.restore(state)
     torch.set_rng_state(state["torch"])
     (version, numbers, gauss), rng.bit_generator.state = json.loads(state["others"])
@@ -310,8 +310,7 @@ def main() -> None:
                 held_mel,
             )
             report({"step": step} | {name: round(value, 4) for name, value in found.items()})
-            torch.save(model.state_dict(), arguments.out / "fit.part.pt")
-        (arguments.out / "fit.part.pt").rename(arguments.out / "fit.pt")
+            save_atomically(arguments.out / "fit.pt", model.state_dict())
 
     begin = time.time()
     taken = go_on(student.learner, rng, arguments.out) if arguments.resume else 0

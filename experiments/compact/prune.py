@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavtext.training.compact import CompactAudioEncoder, ConvBlock, level
+from wavtext.training.compact import CompactAudioEncoder, ConvBlock
 
 PLACES = 150  # of each window, at which a block's outputs should stay what they were
 CELLS = 9  # 3 x 3
@@ -37,11 +37,9 @@ def prune(encoder: CompactAudioEncoder, log_mel: Tensor, keep: tuple[int, ...]) 
         For each block, the share of its outputs' variance, before the last ReLU, that is lost.
     """
     generator = torch.Generator().manual_seed(0)
-    x, lost = level(log_mel).unsqueeze(1), []
+    lost = []
     for i, (block, channels) in enumerate(zip(encoder.blocks, keep, strict=True)):
-        if i > 0:
-            before = encoder.blocks[i - 1]
-            x = torch.cat([F.max_pool2d(before(part), 2) for part in x.split(20)])
+        x = torch.cat([encoder.stem(part, i) for part in log_mel.split(20)])
         lost.append(narrow(block, x, channels, generator))
     return lost
 
