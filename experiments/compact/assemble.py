@@ -90,6 +90,11 @@ def weights_of(run: Path) -> dict[str, torch.Tensor]:
     return read_tensors(files[0])
 
 
+def model_from(bert: nn.Module, runs: list[Path], shares: list[float] | None = None) -> Clap:
+    """The compact model with the mean of runs' weights."""
+    return model_of(bert, average([weights_of(run) for run in runs], shares))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
@@ -100,7 +105,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     tokenizer, bert = load_minilm(arguments.ingredients)
-    model = model_of(bert, average([weights_of(run) for run in arguments.fit], arguments.share))
+    model = model_from(bert, arguments.fit, arguments.share)
     model.eval()
     common = arguments.centre * common_part(model, bert, tokenizer)
     commit = subprocess.run(

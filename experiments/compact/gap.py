@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from assemble import weights_of
+from assemble import model_from
 from mels import decibels
 from split import split_of
-from text_bank import PHRASES, embed_plainly, load_minilm, load_phrases, model_of
+from text_bank import PHRASES, embed_plainly, load_minilm, load_phrases
 from torch import Tensor
 
 FRAMES, SHORTEST, PATCHES, SCALE, BATCH, ROUNDS = 108, 54, 4, 16.0, 60, 1000
@@ -92,7 +92,7 @@ def main() -> None:
         name: heard(arguments.packed, clips, arguments.clips) for name, clips in kinds.items()
     }
     for run in arguments.fit:
-        model = model_of(bert, weights_of(run))
+        model = model_from(bert, [run])
         model.eval().audio.to(memory_format=torch.channels_last)
         named = embed_plainly(model, bert, tokenizer, phrases)
         found = {}

@@ -134,9 +134,9 @@ def remove(
 
 
 def main() -> None:
-    from assemble import average, weights_of
+    from assemble import model_from
     from quantise import training_windows
-    from text_bank import load_minilm, model_of
+    from text_bank import load_minilm
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
@@ -148,7 +148,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     _, bert = load_minilm(arguments.ingredients)
-    model = model_of(bert, average([weights_of(run) for run in arguments.fit], arguments.share))
+    model = model_from(bert, arguments.fit, arguments.share)
     windows = torch.from_numpy(training_windows(arguments.packed, WINDOWS))
     lost = prune(model.eval().audio, windows, tuple(arguments.keep))
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -117,8 +117,8 @@ def classification(score, labels):
 
 @torch.no_grad()
 def main() -> None:
-    from assemble import average, common_part, weights_of
-    from text_bank import embed_plainly, load_minilm, model_of
+    from assemble import common_part, model_from
+    from text_bank import embed_plainly, load_minilm
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
@@ -129,7 +129,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     tokenizer, bert = load_minilm(arguments.ingredients)
-    model = model_of(bert, average([weights_of(run) for run in arguments.fit], arguments.share))
+    model = model_from(bert, arguments.fit, arguments.share)
     model.eval().audio.to(memory_format=torch.channels_last)
     held, mel = validation_of(arguments.packed)
 
