@@ -156,12 +156,13 @@ class Student:
         size = len(crops["mel"])
         calm = int(size * calm_share)
         clean, loud = (torch.from_numpy(decibels(crops[name])) for name in ("mel", "clipped"))
-        driven = torch.from_numpy(rng.random((size, 1, 1)) < 0.5)
-        worse = torch.from_numpy(rng.random((size, 1, 1)) < spoilt)
+        driven = torch.from_numpy(rng.random(size) < 0.5)
+        worse = torch.from_numpy(rng.random(size) < spoilt)
         worse[:calm] = True
-        noisy = torch.from_numpy(rng.random((size, 1, 1)) < found)
-        plain = torch.where(noisy, elsewhere(clean), clean)
-        heard_as = torch.where(worse, torch.where(driven, loud, spoil(clean)), plain)
+        noisy = torch.from_numpy(rng.random(size) < found)
+        heard_as = torch.where((worse & driven)[:, None, None], loud, clean)
+        for rows, change in ((worse & ~driven, spoil), (noisy & ~worse, elsewhere)):
+            heard_as[rows] = change(clean[rows])
         self.model.train()
         for block in self.model.audio.blocks:
             block.eval()  # batch norms keep their statistics
