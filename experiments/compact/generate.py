@@ -24,6 +24,7 @@ from mels import packed_mel
 from split import split_of
 from teachers import PATCH, YAMNET_RATE, MobileNet, Yamnet
 
+SHARES = {"mixed": 0.3, "paced": 0.2, "noisy": 0.0}  # of crops; see the options
 LENGTHS = {54: 27_562, 108: 55_125, 216: 110_250}  # frames -> samples at 22,050 Hz
 CROPS = 1000  # a shard
 _sounds: list[np.ndarray] = []
@@ -48,9 +49,11 @@ def load_sounds(paths: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
     return sounds, np.clip(np.sqrt(length), 0.7, 6.0)
 
 
-def crop_of(rng: np.random.Generator, sound: np.ndarray, samples: int) -> np.ndarray:
-    """A random stretch; a short sound repeats or stands in silence; sometimes faster or slower."""
-    if rng.random() < 0.4:
+def crop_of(rng: np.random.Generator, sound: np.ndarray, samples: int, paced: float) -> np.ndarray:
+    """A random stretch; a short sound repeats or stands in silence; a share of them is faster or
+    slower.
+    """
+    if rng.random() < paced:
         rate = rng.uniform(0.85, 1.18)
         need = min(len(sound), int(samples * rate) + 2)
         start = rng.integers(0, len(sound) - need + 1)
@@ -73,9 +76,9 @@ def crop_of(rng: np.random.Generator, sound: np.ndarray, samples: int) -> np.nda
     )
 
 
-def shard(job: tuple[int, str, str, str, str]) -> str:
+def shard(job: tuple[int, str, str, str, str, dict[str, float]]) -> str:
     """Make one shard."""
-    number, out, yamnet_path, mobile_net_path, paths_file = job
+    number, out, yamnet_path, mobile_net_path, paths_file, shares = job
     global _sounds, _weight, _teachers
     target = Path(out) / f"{number:04d}.npz"
     if target.exists():
@@ -96,16 +99,16 @@ def shard(job: tuple[int, str, str, str, str]) -> str:
     who, level = np.full((count, 2), -1, np.int32), np.zeros(count, np.float32)
     for i in range(count):
         a = int(rng.choice(len(_sounds), p=p))
-        mix = crop_of(rng, _sounds[a], samples)
+        mix = crop_of(rng, _sounds[a], samples, shares["paced"])
         who[i, 0] = a
-        if rng.random() < 0.5:
+        if rng.random() < shares["mixed"]:
             b = int(rng.choice(len(_sounds), p=p))
-            other = crop_of(rng, _sounds[b], samples)
+            other = crop_of(rng, _sounds[b], samples, shares["paced"])
             below = rng.uniform(-3, 20)  # dB
             power = np.sqrt((mix**2).mean() / max((other**2).mean(), 1e-9))
             mix = mix + other * power * 10 ** (-below / 20)
             who[i, 1], level[i] = b, below
-        if rng.random() < 0.3:  # hiss, rumble
+        if rng.random() < shares["noisy"]:  # hiss, rumble
             noise = rng.standard_normal(samples).astype(np.float32)
             if rng.random() < 0.6:
                 noise = np.cumsum(noise) - np.convolve(np.cumsum(noise), np.ones(400) / 400, "same")
@@ -156,6 +159,12 @@ def main() -> None:
     parser.add_argument("--last", type=int, default=0, help="clips at the list's end that are new")
     parser.add_argument("--share", type=float, default=0.5, help="of draws, for the new ones")
     parser.add_argument("--workers", type=int, default=2)
+    for name, text in (
+        ("mixed", "share of crops that hold a second sound"),
+        ("paced", "share of sounds that are faster or slower"),
+        ("noisy", "share of crops over hiss or rumble"),
+    ):
+        parser.add_argument(f"--{name}", type=float, default=SHARES[name], help=text)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     clips = [
@@ -183,8 +192,9 @@ def main() -> None:
         np.save(arguments.out / "stops.npy", np.cumsum([len(s) for s in sounds]))
         (arguments.out / "clips.json").write_text(json.dumps(clips))
         np.save(flat, np.concatenate(sounds))
+    shares = {name: getattr(arguments, name) for name in SHARES}
     jobs = [
-        (n, *map(str, (arguments.out, arguments.teacher, arguments.mobile_net, flat)))
+        (n, *map(str, (arguments.out, arguments.teacher, arguments.mobile_net, flat)), shares)
         for n in range(arguments.first, arguments.first + arguments.shards)
     ]
     with ProcessPoolExecutor(arguments.workers) as pool:
