@@ -234,7 +234,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--validate-every", type=int, default=500)
     parser.add_argument("--start", type=Path, help="a run to go on from")
     parser.add_argument(
-        "--blocks", type=int, default=1, choices=(1, 2, 3), help="of aiSFX's four that learn"
+        "--blocks", type=int, default=1, choices=(1, 2, 3, 4), help="of aiSFX's four that learn"
     )
     parser.add_argument(
         "--spoilt", type=float, default=0.0, help="share of the other crops that are spoilt"

@@ -26,11 +26,13 @@ class Blocks(nn.Module):
 
 class Stem:
     """`Blocks` in OpenVINO, in the 8 bits that ship (quantise.py): what learns meets what it will
-    meet.
+    meet.  Of no blocks, the level alone is set, in torch.
     """
 
     def __init__(self, encoder: CompactAudioEncoder, blocks: int, windows: np.ndarray) -> None:
-        self.blocks = blocks
+        self.encoder, self.blocks = encoder, blocks
+        if not blocks:
+            return
         self.core, self.compiled = openvino.Core(), {}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "stem.onnx"
@@ -40,6 +42,8 @@ class Stem:
             self.model = self.core.read_model(path)
 
     def __call__(self, log_mel: np.ndarray) -> torch.Tensor:
+        if not self.blocks:
+            return self.encoder.stem(torch.from_numpy(log_mel), 0)
         shape = (16, *log_mel.shape[1:])
         if shape not in self.compiled:
             self.model.reshape(list(shape))
