@@ -12,14 +12,13 @@ import argparse
 import json
 import shutil
 import subprocess
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from quantise import CALIBRATION, quantise, training_windows
-from split import split_of
+from split import training_counts
 from text_bank import embed_plainly, load_minilm, model_of
 from torch import nn
 
@@ -100,6 +99,7 @@ def main() -> None:
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
     parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
     parser.add_argument("--centre", type=float, default=0.6, help="share of captions' common part")
+    parser.add_argument("--earlier", type=Path, help="see report.py")
     parser.add_argument("--keep-float", type=Path, help="where to keep the audio graph in float32")
     for name in ("crops", "packed", "ingredients", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
@@ -112,7 +112,7 @@ def main() -> None:
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
     ).stdout.strip()
     clips = json.loads((arguments.crops / "clips.json").read_text())
-    clips = [clip for clip in clips if split_of(clip) == "train"]
+    heard = training_counts(clips, arguments.earlier)
     config = ModelConfig(
         name="compact",
         dim=384,
@@ -125,9 +125,9 @@ def main() -> None:
         provenance={
             "script": "experiments/compact",
             "commit": commit,
-            "clips": len(clips),
-            "sources": len({clip["source"] for clip in clips}),
-            "licences": dict(Counter(clip["license"] for clip in clips).most_common()),
+            "clips": heard["clips"],
+            "sources": len(heard["sources"]),
+            "licences": dict(heard["licences"]),
         },
     )
     write_model_folder(

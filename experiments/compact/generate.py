@@ -26,6 +26,7 @@ from teachers import PATCH, YAMNET_RATE, MobileNet, Yamnet
 
 SHARES = {"mixed": 0.3, "paced": 0.2, "noisy": 0.0}  # of crops; see the options
 LENGTHS = {54: 27_562, 108: 55_125, 216: 110_250}  # frames -> samples at 22,050 Hz
+CYCLE = (54, 108, 216, 216)  # frames of the crops of one shard after another
 CROPS = 1000  # a shard
 _sounds: list[np.ndarray] = []
 _weight = np.zeros(0)
@@ -86,7 +87,7 @@ def shard(job: tuple[int, str, str, str, str, dict[str, float]]) -> str:
     if not _sounds:
         _sounds = _read(paths_file)
     rng = np.random.default_rng(number)
-    frames = (54, 108, 108, 216)[number % 4]
+    frames = CYCLE[number % len(CYCLE)]
     count = CROPS if frames < 216 else CROPS // 2
     samples = LENGTHS[frames]
     _teachers = _teachers or (Yamnet(yamnet_path), MobileNet(mobile_net_path))

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from everyday import everyday_class
 from licences import is_clear
-from split import STATED, split_of
+from split import STATED, gathered_titles, split_of, training_counts
 from teachers import MOBILE_NET_LENGTH, MOBILE_NET_RATE, MobileNet
 from text_bank import PHRASES, load_minilm, load_phrases, plain_features
 
@@ -137,6 +137,11 @@ def main() -> None:
     parser.add_argument("--ingredients", type=Path, required=True)
     parser.add_argument("--model", default="compact")
     parser.add_argument("--mobile-net", type=Path, help="the second teacher: teachers.py")
+    parser.add_argument(
+        "--earlier",
+        type=Path,
+        help="the report of a model that this one goes on from with fewer clips: all count",
+    )
     parser.add_argument("--before", type=Path, help="an earlier model folder, to compare with")
     parser.add_argument("--splits", nargs="+", default=["validation", "test"])
     parser.add_argument("--out", type=Path, required=True)
@@ -176,6 +181,7 @@ def main() -> None:
         "rounds": ROUNDS,
     }
     known = {clip["title"].lower().strip() for clip in clips if clip["split"] == "train"}
+    known |= gathered_titles()  # of an earlier model's training too, where they are not here
     for split in arguments.splits:
         rng = np.random.default_rng(0)
         held = [clip for clip in clips if clip["split"] == split]
@@ -256,18 +262,7 @@ def main() -> None:
             values["mAP@10"] = interval(np.where(rank <= 10, 1 / rank, 0), group_of, np.mean, rng)
             report[split][name] = values | everyday(by_class, right, groups[have], rng)
             print(split, name, json.dumps(report[split][name]), flush=True)
-    report["train"] = {
-        "clips": sum(clip["split"] == "train" for clip in clips),
-        "hours": round(
-            sum(clip["duration"] for clip in clips if clip["split"] == "train") / 3600, 2
-        ),
-        "licences": Counter(
-            clip["license"] for clip in clips if clip["split"] == "train"
-        ).most_common(),
-        "sources": Counter(
-            clip["source"] for clip in clips if clip["split"] == "train"
-        ).most_common(),
-    }
+    report["train"] = training_counts(clips, arguments.earlier)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -10,9 +10,12 @@ train       the rest: clear licences only (licences.py, debian_licences.csv), no
 
 import csv
 import itertools
+import json
 import zlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from licences import is_clear
@@ -51,6 +54,39 @@ def split_of(clip: Mapping[str, str]) -> str:
     if fold in (0, 5):
         return "test"
     return "train" if fold != 2 and is_clear(licence_of(clip)) else "validation"
+
+
+def gathered_titles() -> set[str]:
+    """The titles of the gathered sounds that may train, whether they are at hand or not."""
+    rows = (row for row in _rows("gathered.csv") if split_of(row) == "train")
+    return {row["title"].lower().strip() for row in rows}
+
+
+def training_counts(clips: Sequence[Mapping[str, Any]], earlier: Path | None) -> dict[str, Any]:
+    """How many clips trained, how long they are, by licence and by source.
+
+    Args:
+        clips: Rows of a packed clips.json.
+        earlier: A report (report.py) of a model that this one goes on from.  Its clips trained this
+            one too; they must be all of these and more.
+
+    Raises:
+        SystemExit: Of some source there are more clips now than there were.
+    """
+    train = [clip for clip in clips if split_of(clip) == "train"]
+    counts: dict[str, Any] = {
+        "clips": len(train),
+        "hours": round(sum(clip["duration"] for clip in train) / 3600, 2),
+        "licences": Counter(clip["license"] for clip in train).most_common(),
+        "sources": Counter(clip["source"] for clip in train).most_common(),
+    }
+    if not earlier:
+        return counts
+    whole = json.loads(earlier.read_text())["train"]
+    more = Counter(dict(counts["sources"])) - Counter(dict(whole["sources"]))
+    if more:
+        raise SystemExit(f"{earlier}: that model had not heard all of {', '.join(more)}.")
+    return whole
 
 
 def signature(mel: np.ndarray) -> np.ndarray:

@@ -142,3 +142,36 @@ def test_every_gathered_sound_is_pinned_and_none_that_was_screened_trains() -> N
         assert row["original"], row["file"]
         expected = "train" if is_clear(row["license"]) else "validation"
         assert split_of(row) == ("screened" if row["file"] in SCREENED else expected)
+
+
+def clip_of(source: str, number: int) -> dict[str, object]:
+    """A clip of the corpus that trains."""
+    return {
+        "file": f"{source}-{number}.ogg",
+        "source": source,
+        "group": "family 8",
+        "license": "CC0-1.0",
+        "duration": 1800.0,
+    }
+
+
+def test_a_model_that_goes_on_counts_what_the_one_before_heard(tmp_path: Path) -> None:
+    from split import split_of, training_counts
+
+    clips = [clip_of("bells", 1), clip_of("bells", 2), clip_of("dogs", 1)]
+    assert {split_of(clip) for clip in clips} == {"train"}
+    whole = training_counts(clips, None)
+    assert (whole["clips"], whole["hours"]) == (3, 1.5)
+    assert whole["sources"] == [("bells", 2), ("dogs", 1)]
+    earlier = tmp_path / "report.json"
+    earlier.write_text(json.dumps({"train": whole}))
+    assert training_counts(clips[1:], earlier)["clips"] == 3
+    with pytest.raises(SystemExit, match="cats"):
+        training_counts([*clips, clip_of("cats", 1)], earlier)
+
+
+def test_titles_that_trained_are_known_whether_their_sounds_are_at_hand() -> None:
+    from split import gathered_titles
+
+    titles = gathered_titles()
+    assert "cat meowing" in titles and "Cat meowing" not in titles
