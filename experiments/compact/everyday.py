@@ -66,6 +66,11 @@ PATTERNS = {
     "kiss": r"\b(kiss)\b",
     "burp": r"\b(burp|belch)\b",
 }
+# Classes of music and games, of which collections of environmental sounds have none.
+NOT_ENVIRONMENTAL = {
+    "bell", "drum", "cymbal", "guitar", "piano", "violin", "flute", "trumpet",
+    "coins", "sword", "kiss", "burp",
+}  # fmt: skip
 COMPILED = {name: re.compile(pattern) for name, pattern in PATTERNS.items()}
 
 
@@ -73,3 +78,9 @@ def everyday_class(title: str) -> str | None:
     """The one class a title names, or None."""
     found = [name for name, pattern in COMPILED.items() if pattern.search(title.lower())]
     return found[0] if len(found) == 1 else None
+
+
+def environmental_class(title: str) -> str | None:
+    """The one class a title names, or None, or None where it is no environmental sound's."""
+    name = everyday_class(title)
+    return None if name in NOT_ENVIRONMENTAL else name

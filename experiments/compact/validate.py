@@ -3,9 +3,11 @@
 Used while training, and to choose among runs and their averages:
 
     python experiments/compact/validate.py --fit RUN [RUN ...] --packed runs/compact/packed \
-        --ingredients runs/compact/ingredients [--centre 0.6] [--noise 25]
+        --ingredients runs/compact/ingredients [--centre 0.6] [--noise 25] [--environmental 1.25]
 
-With --noise, each window is heard over steady noise, so many dB below its loudest cell.
+With --noise, each window is heard over steady noise, so many dB below its loudest cell.  With
+--environmental, only clips count that are at least so long (s) and name an everyday class that is
+no instrument: most of the others are short, or are notes.
 """
 
 import argparse
@@ -15,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from augment import over_noise
-from everyday import everyday_class
+from everyday import environmental_class, everyday_class
 from mels import decibels
 
 
@@ -125,6 +127,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
     parser.add_argument("--centre", type=float, nargs="+", default=[0.6])
     parser.add_argument("--noise", type=float, nargs="+", default=[], help="dB; see above")
+    parser.add_argument("--environmental", type=float, help="s; see above")
     for name in ("packed", "ingredients"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
@@ -132,6 +135,12 @@ def main() -> None:
     model = model_from(bert, arguments.fit, arguments.share)
     model.eval().audio.to(memory_format=torch.channels_last)
     held, mel = validation_of(arguments.packed)
+    if arguments.environmental is not None:
+        held = [
+            clip
+            for clip in held
+            if clip["duration"] >= arguments.environmental and environmental_class(clip["title"])
+        ]
 
     common = common_part(model, bert, tokenizer)
     for below in (None, *arguments.noise):
