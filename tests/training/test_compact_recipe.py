@@ -241,6 +241,41 @@ def test_the_encoder_may_be_cut_after_any_block(blocks: int) -> None:
     torch.testing.assert_close(cut, whole)
 
 
+def test_where_all_blocks_learn_the_stem_only_sets_the_level() -> None:
+    from stem import Stem
+
+    from wavtext.training.compact import CompactAudioEncoder, level
+
+    encoder = CompactAudioEncoder((2, 3, 4, 8)).eval()
+    log_mel = np.random.default_rng(0).normal(-40, 10, (2, 54, 72)).astype(np.float32)
+    stem = Stem(encoder, 0, log_mel)
+    expected = level(torch.from_numpy(log_mel))[:, None]
+    torch.testing.assert_close(stem(log_mel), expected)
+
+
+def test_a_crop_is_a_stretch_of_its_sound_and_a_short_one_repeats_or_stands_in_silence() -> None:
+    from generate import crop_of
+
+    rng = np.random.default_rng(0)
+    sound = np.arange(1, 20_001, dtype=np.int16)
+    starts = set()
+    for _ in range(20):
+        crop = crop_of(rng, sound, 500, paced=0.0) * 32_000
+        assert np.allclose(np.diff(crop), 1, atol=1e-2)
+        starts.add(round(float(crop[0])))
+    assert len(starts) > 10
+    faster = [crop_of(rng, sound, 500, paced=1.0) * 32_000 for _ in range(20)]
+    steps = np.array([np.diff(crop).mean() for crop in faster])
+    assert ((steps > 0.84) & (steps < 1.19)).all()
+    assert np.ptp(steps) > 0.1
+    silent = 0
+    for _ in range(40):
+        crop = np.round(crop_of(rng, sound[:200], 500, paced=0.0) * 32_000)
+        silent += np.count_nonzero(crop == 0) == 300
+        assert set(crop[crop > 0]) == set(range(1, 201))  # all of it is there
+    assert 5 < silent < 25
+
+
 def untrained_block(inner: int) -> nn.Module:
     """A convolutional block whose batch norms do something."""
     from wavtext.training.compact import ConvBlock
