@@ -21,6 +21,10 @@ LINES = {
     "standardised": "the same, each class's scores standardised",
     "P@10": "precision@10, everyday classes",
     "mAP": "mAP, everyday classes",
+    "accuracy, environmental": "accuracy, longer environmental sounds",
+    "standardised, environmental": "the same, each class's scores standardised",
+    "P@10, environmental": "precision@10, longer environmental sounds",
+    "mAP, environmental": "mAP, longer environmental sounds",
 }
 
 
@@ -45,7 +49,8 @@ def pools(report: dict, split: str) -> str:
     rows = report[split]
     return (
         f"{rows['clips']} clips, {rows['titles']} distinct titles ({rows['new titles']} that no training clip "
-        f"bears; {', '.join(f'{name}: {clips} clips, {titles} titles' for name, (clips, titles) in rows['pools'].items())}); {rows['class clips']} of the clips name one of {rows['classes']} everyday classes"
+        f"bears; {', '.join(f'{name}: {clips} clips, {titles} titles' for name, (clips, titles) in rows['pools'].items())}); {rows['class clips']} of the clips name one of {rows['classes']} everyday classes; {rows['environmental'][0]} "
+        f"of these last 1.25 s at least and name one of the {rows['environmental'][1]} classes among them that are environmental, not of instruments or games"
     )
 
 

@@ -443,3 +443,14 @@ def test_the_weakest_classes_are_those_whose_first_ten_are_others() -> None:
         {"class": "cat", "right": 6, "others": {"dog": 4}},
         {"class": "dog", "right": 10, "others": {}},  # three cows are too few to say anything
     ]
+
+
+def test_environmental_clips_are_long_and_name_no_instrument() -> None:
+    from report import environmental
+
+    titles = ["Dog barking", "dog", "rain", "snare drum", "Rain on a roof"]
+    seconds = [2.0, 1.0, 3.0, 4.0, 1.25]
+    clips = [{"title": t, "duration": d} for t, d in zip(titles, seconds, strict=True)]
+    chosen, named = environmental(np.array([0, 0, 2, 1, 2]), ["dog", "drum", "rain"], clips)
+    assert chosen.tolist() == [0, 2, 4]
+    assert named.tolist() == [0, 2]
