@@ -46,52 +46,64 @@ def title_values(score, distinct, titles):
 
 def interval(values, clusters, statistic, rng):
     """(estimate, low, high): clusters drawn with replacement."""
-    names, index = np.unique(clusters, return_inverse=True)
-    members = [np.flatnonzero(index == i) for i in range(len(names))]
-    draws = []
-    for _ in range(ROUNDS):
-        chosen = np.concatenate([members[i] for i in rng.integers(0, len(names), len(names))])
-        draws.append(statistic(values[chosen]))
+    draws = [statistic(values[some]) for some in draws_of(clusters, rng, ROUNDS)]
     low, high = np.percentile(draws, [2.5, 97.5])
     return [round(float(x), 4) for x in (statistic(values), low, high)]
 
 
-def everyday(score, labels, groups, rng):
-    """Balanced accuracy (plain and with each class's scores standardised), precision@10, mAP, with
-    intervals.
+KEYS = ("accuracy", "standardised", "P@10", "mAP")
+
+
+def everyday_values(score, standard, labels):
+    """Balanced accuracy (plain and with each class's scores standardised), precision@10, mAP: the
+    means over the classes that some clip has.
+
+    Args:
+        score: (classes, clips).
+        standard: The same, each class's scores standardised.
+        labels: (clips,), the class of each.
     """
-    classes = len(score)
-    z = (score - score.mean(1, keepdims=True)) / score.std(1, keepdims=True)
+    present = [c for c in range(len(score)) if (labels == c).any()]
+    right, standard_right = score.argmax(0) == labels, standard.argmax(0) == labels
+    precision, average = [], []
+    for c in present:
+        hit = (labels == c)[np.argsort(-score[c], kind="stable")]
+        n = int(hit.sum())
+        precision.append(hit[: min(10, n)].mean())
+        average.append((hit * np.cumsum(hit) / np.arange(1, len(hit) + 1)).sum() / n)
+    return [
+        np.mean([right[labels == c].mean() for c in present]),
+        np.mean([standard_right[labels == c].mean() for c in present]),
+        np.mean(precision),
+        np.mean(average),
+    ]
+
+
+def standardised(score):
+    """(classes, clips): each class's scores with mean 0 and deviation 1."""
+    return (score - score.mean(1, keepdims=True)) / score.std(1, keepdims=True)
+
+
+def draws_of(groups, rng, count):
+    """Clips drawn by whole groups, with replacement: (clips drawn,) each."""
     names, index = np.unique(groups, return_inverse=True)
     members = [np.flatnonzero(index == i) for i in range(len(names))]
+    for _ in range(count):
+        yield np.concatenate([members[i] for i in rng.integers(0, len(names), len(names))])
 
-    def measure(chosen):
-        s, y, zz = score[:, chosen], labels[chosen], z[:, chosen]
-        present = [c for c in range(classes) if (y == c).any()]
-        right, standard = s.argmax(0) == y, zz.argmax(0) == y
-        precision, average = [], []
-        for c in present:
-            hit = (y == c)[np.argsort(-s[c], kind="stable")]
-            n = int(hit.sum())
-            precision.append(hit[: min(10, n)].mean())
-            average.append((hit * np.cumsum(hit) / np.arange(1, len(hit) + 1)).sum() / n)
-        return [
-            np.mean([right[y == c].mean() for c in present]),
-            np.mean([standard[y == c].mean() for c in present]),
-            np.mean(precision),
-            np.mean(average),
-        ]
 
-    whole = measure(np.arange(len(labels)))
+def everyday(score, labels, groups, rng):
+    """`everyday_values` with intervals, from 200 draws of groups."""
+    z = standardised(score)
+    whole = everyday_values(score, z, labels)
     draws = [
-        measure(np.concatenate([members[i] for i in rng.integers(0, len(names), len(names))]))
-        for _ in range(200)
+        everyday_values(score[:, some], z[:, some], labels[some])
+        for some in draws_of(groups, rng, 200)
     ]
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
-    keys = ("accuracy", "standardised", "P@10", "mAP")
     return {
         k: [round(float(x), 4) for x in row]
-        for k, row in zip(keys, zip(whole, low, high, strict=True), strict=True)
+        for k, row in zip(KEYS, zip(whole, low, high, strict=True), strict=True)
     }
 
 
