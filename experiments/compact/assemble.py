@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
     parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
-    parser.add_argument("--centre", type=float, default=0.6, help="share of captions' common part")
+    parser.add_argument("--centre", type=float, default=0.1, help="share of captions' common part")
     parser.add_argument("--earlier", type=Path, help="see report.py")
     parser.add_argument("--keep-float", type=Path, help="where to keep the audio graph in float32")
     for name in ("crops", "packed", "ingredients", "out"):

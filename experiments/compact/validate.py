@@ -3,7 +3,7 @@
 Used while training, and to choose among runs and their averages:
 
     python experiments/compact/validate.py --fit RUN [RUN ...] --packed runs/compact/packed \
-        --ingredients runs/compact/ingredients [--centre 0.6] [--noise 25] [--environmental 1.25]
+        --ingredients runs/compact/ingredients [--centre 0.1] [--noise 25] [--environmental 1.25]
 
 With --noise, each window is heard over steady noise, so many dB below its loudest cell.  With
 --environmental, only clips count that are at least so long (s) and name an everyday class that is
@@ -125,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
     parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
-    parser.add_argument("--centre", type=float, nargs="+", default=[0.6])
+    parser.add_argument("--centre", type=float, nargs="+", default=[0.1])
     parser.add_argument("--noise", type=float, nargs="+", default=[], help="dB; see above")
     parser.add_argument("--environmental", type=float, help="s; see above")
     for name in ("packed", "ingredients"):
