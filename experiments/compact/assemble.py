@@ -13,6 +13,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,19 +95,31 @@ def model_from(bert: nn.Module, runs: list[Path], shares: list[float] | None = N
     return model_of(bert, average([weights_of(run) for run in runs], shares))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `load_run` reads."""
     parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
     parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
+    for name in ("packed", "ingredients"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+
+
+def load_run(arguments: argparse.Namespace) -> tuple[Clap, nn.Module, Any]:
+    """The mean of the runs that were named, MiniLM inside it, and its tokenizer."""
+    tokenizer, bert = load_minilm(arguments.ingredients)
+    model = model_from(bert, arguments.fit, arguments.share)
+    return model.eval(), bert, tokenizer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    run_arguments(parser)
     parser.add_argument("--centre", type=float, default=0.1, help="share of captions' common part")
     parser.add_argument("--earlier", type=Path, help="see report.py")
     parser.add_argument("--keep-float", type=Path, help="where to keep the audio graph in float32")
-    for name in ("crops", "packed", "ingredients", "out"):
+    for name in ("crops", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    tokenizer, bert = load_minilm(arguments.ingredients)
-    model = model_from(bert, arguments.fit, arguments.share)
-    model.eval()
+    model, bert, tokenizer = load_run(arguments)
     common = arguments.centre * common_part(model, bert, tokenizer)
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True

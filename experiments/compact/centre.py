@@ -8,15 +8,14 @@ bootstraps over families of recordings.  "environmental": see report.py.
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from assemble import common_part, model_from
+from assemble import common_part, load_run, run_arguments
 from everyday import everyday_class
 from report import KEYS, draws_of, environmental, everyday_values, standardised, title_values
-from text_bank import embed_plainly, load_minilm
+from text_bank import embed_plainly
 from validate import embed, validation_of
 
 ROUNDS = 400
@@ -25,15 +24,11 @@ ROUNDS = 400
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
-    parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
+    run_arguments(parser)
     parser.add_argument("--centre", type=float, nargs="+", default=[0.6, 0.0, 0.1, 0.3])
-    for name in ("packed", "ingredients"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    tokenizer, bert = load_minilm(arguments.ingredients)
-    model = model_from(bert, arguments.fit, arguments.share)
-    model.eval().audio.to(memory_format=torch.channels_last)
+    model, bert, tokenizer = load_run(arguments)
+    model.audio.to(memory_format=torch.channels_last)
     held, mel = validation_of(arguments.packed)
     sounds = embed(lambda some: model.embed_audio(torch.from_numpy(some)), held, mel)
     common = common_part(model, bert, tokenizer)

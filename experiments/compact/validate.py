@@ -119,21 +119,17 @@ def classification(score, labels):
 
 @torch.no_grad()
 def main() -> None:
-    from assemble import common_part, model_from
-    from text_bank import embed_plainly, load_minilm
+    from assemble import common_part, load_run, run_arguments
+    from text_bank import embed_plainly
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
-    parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
+    run_arguments(parser)
     parser.add_argument("--centre", type=float, nargs="+", default=[0.1])
     parser.add_argument("--noise", type=float, nargs="+", default=[], help="dB; see above")
     parser.add_argument("--environmental", type=float, help="s; see above")
-    for name in ("packed", "ingredients"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    tokenizer, bert = load_minilm(arguments.ingredients)
-    model = model_from(bert, arguments.fit, arguments.share)
-    model.eval().audio.to(memory_format=torch.channels_last)
+    model, bert, tokenizer = load_run(arguments)
+    model.audio.to(memory_format=torch.channels_last)
     held, mel = validation_of(arguments.packed)
     if arguments.environmental is not None:
         held = [
