@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import openvino
 import torch
-from quantise import quantise
 from torch import nn
 
 from wavtext.training.compact import CompactAudioEncoder
@@ -33,6 +32,8 @@ class Stem:
         self.encoder, self.blocks = encoder, blocks
         if not blocks:
             return
+        from quantise import quantise  # takes NNCF
+
         self.core, self.compiled = openvino.Core(), {}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "stem.onnx"

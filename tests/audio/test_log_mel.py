@@ -1,5 +1,10 @@
 """The front end equals independent implementations, and its own definition at the edges."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import librosa
 import numpy as np
 import pytest
@@ -196,6 +201,26 @@ def test_a_frame_does_not_depend_on_what_surrounds_it():
     np.testing.assert_array_equal(part[2:98], whole[2:98])
     later = log_mel(samples[320 * 37 :], PAPER)
     np.testing.assert_array_equal(later[2:200], whole[39:237])
+
+
+SAME_FRAME_EVERYWHERE = """
+import numpy as np
+from wavtext import LogMelConfig, load_model, log_mel
+
+small = LogMelConfig(n_mels=40, hop_length=1024)
+for config in (LogMelConfig(), small, load_model().config.log_mel):
+    period = np.random.default_rng(0).standard_normal(config.hop_length).astype(np.float32)
+    frames = log_mel(np.tile(period, 70), config)[3:-3]
+    assert (frames == frames[0]).all(), config
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names kernels of x86")
+@pytest.mark.parametrize("kernels", ["Haswell", "Nehalem"])
+def test_a_frame_is_the_same_in_every_place_on_older_processors(kernels: str):
+    """A sound that repeats with each hop has one frame, by the BLAS kernels of other x86 CPUs."""
+    environment = os.environ | {"OPENBLAS_CORETYPE": kernels}
+    subprocess.run([sys.executable, "-c", SAME_FRAME_EVERYWHERE], env=environment, check=True)
 
 
 def test_silence_is_the_floor():

@@ -19,6 +19,9 @@ _BLOCK = 32  # frames at a time: samples and spectra stay in a core's cache
 # Multiplications of one matrix product: OpenBLAS starts threads above, which on a busy machine cost
 # 50 times what they save (5 -> 300 ms for 10 s of sound).
 _MAX_PRODUCT = 1 << 18
+# Frames of one matrix product: of 12 rows and more, OpenBLAS's AVX2 kernels sum some otherwise than
+# others, so that a frame's last bit would depend on its place.
+_MAX_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +162,7 @@ def _kernel(config: LogMelConfig) -> _Kernel:
     used = np.flatnonzero(bank.any(axis=1))
     first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
     bank = np.ascontiguousarray(bank[first:last], dtype=np.float32)
-    rows = _BLOCK
+    rows = _MAX_ROWS
     while rows > 1 and rows * bank.size > _MAX_PRODUCT:
         rows //= 2
     return _Kernel(window, first, last, bank, rows)
