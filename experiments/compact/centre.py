@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from assemble import common_part, load_run, run_arguments
-from everyday import everyday_class
-from report import KEYS, draws_of, environmental, everyday_values, standardised, title_values
+from everyday import KEYS, environmental, everyday_values, labelled, standardised
+from report import draws_of, title_values
 from text_bank import embed_plainly
 from validate import embed, validation_of
 
@@ -37,10 +37,7 @@ def main() -> None:
     distinct = sorted(set(titles))
     groups = np.array([clip["group"] for clip in held])
     group_of = np.array([groups[titles.index(title)] for title in distinct])
-    names = [everyday_class(title) for title in titles]
-    have = np.flatnonzero([bool(name) for name in names])
-    classes = sorted({names[j] for j in have})
-    labels = np.array([classes.index(names[j]) for j in have])
+    have, classes, labels = labelled(held)
     chosen, asked = environmental(labels, classes, [held[j] for j in have])
     pools = {
         "everyday": (np.arange(len(classes)), have, labels),
@@ -51,44 +48,53 @@ def main() -> None:
         queries = F.normalize(embed_plainly(model, bert, tokenizer, texts) - centre * common)
         return (queries @ sounds.T).numpy()
 
-    ranks, by_class = {}, {}
-    for centre in arguments.centre:
-        ranks[centre] = title_values(scores(distinct, centre), distinct, titles)
-        by_class[centre] = scores(classes, centre)
-    first, *others = arguments.centre
-    found = {k: np.mean(ranks[first] <= k) for k in (1, 10)}
-    print(f"{first}: titles", *(f"R@{k} {value:.3f}" for k, value in found.items()))
-    for other in others:
-        for k in (1, 10):
-            more = (ranks[other] <= k).astype(float) - (ranks[first] <= k)
-            draws = [
-                more[some].mean() for some in draws_of(group_of, np.random.default_rng(0), ROUNDS)
-            ]
-            show(f"{other}: titles, R@{k}", more.mean(), draws)
+    ranks = np.stack(
+        [title_values(scores(distinct, c), distinct, titles) for c in arguments.centre]
+    )
+    by_class = [scores(classes, c) for c in arguments.centre]
+    hits = np.stack([ranks <= 1, ranks <= 10], axis=-1).astype(float)  # (shares, titles, 2)
+    show(
+        f"titles, {len(distinct)}",
+        ("R@1", "R@10"),
+        arguments.centre,
+        hits.mean(1),
+        [hits[:, some].mean(1) for some in draws_of(group_of, np.random.default_rng(0), ROUNDS)],
+    )
     for pool, (rows, clips, right) in pools.items():
-        parts = {centre: by_class[centre][rows][:, clips] for centre in arguments.centre}
-        both = {centre: (part, standardised(part)) for centre, part in parts.items()}
-        values = {centre: np.array(everyday_values(*pair, right)) for centre, pair in both.items()}
-        print(
-            f"{first}: {pool}, {len(clips)} clips",
-            dict(zip(KEYS, values[first].round(3), strict=True)),
+        parts = [(part, standardised(part)) for part in (each[rows][:, clips] for each in by_class)]
+
+        def values(some, parts=parts, right=right) -> np.ndarray:
+            """(shares, measures) of some of the pool's clips."""
+            return np.array(
+                [everyday_values(a[:, some], b[:, some], right[some]) for a, b in parts]
+            )
+
+        show(
+            f"{pool}, {len(clips)} clips",
+            KEYS,
+            arguments.centre,
+            values(np.arange(len(clips))),
+            [values(some) for some in draws_of(groups[clips], np.random.default_rng(0), ROUNDS)],
         )
-        for other in others:
-            draws = []
-            for some in draws_of(groups[clips], np.random.default_rng(0), ROUNDS):
-                a, b = (
-                    everyday_values(*(part[:, some] for part in both[centre]), right[some])
-                    for centre in (first, other)
-                )
-                draws.append(np.subtract(b, a))
-            for i, key in enumerate(KEYS):
-                spread = [draw[i] for draw in draws]
-                show(f"{other}: {pool}, {key}", (values[other] - values[first])[i], spread)
 
 
-def show(what: str, value: float, draws: list[float]) -> None:
-    low, high = np.percentile(draws, [2.5, 97.5])
-    print(f"{what} {value:+.3f} [{low:+.3f}, {high:+.3f}]", flush=True)
+def show(pool, keys, shares, found, draws) -> None:
+    """The first share's values, then the others' differences from them.
+
+    Args:
+        pool: Its name.
+        keys: Names of measures.
+        shares: That were taken off.
+        found: (shares, measures).
+        draws: The same of each draw.
+    """
+    apart = np.stack(draws) - np.stack(draws)[:, :1]
+    low, high = np.percentile(apart, [2.5, 97.5], axis=0)
+    for j, key in enumerate(keys):
+        print(f"{pool}: {key} {found[0, j]:.3f} with {shares[0]} off", flush=True)
+        for i, share in enumerate(shares[1:], start=1):
+            more = found[i, j] - found[0, j]
+            print(f"  {share}: {more:+.3f} [{low[i, j]:+.3f}, {high[i, j]:+.3f}]", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from split import split_of
 # The teachers' geometric mean is lower than YAMNet's scores, for which the losses (losses.py) were set:
 # the highest of a crop's is 0.25 in place of 0.58 (medians).
 LOUDER = 2.3
-LENGTHS = (54, 108, 216, 216)  # frames; windows are as long as a sound, 5 s at most
+# Of a crop, each as often as it is made and drawn; a sound is cut into windows of 5 s at most.
+FRAMES = (54, 108, 216, 216)
 
 
 class Crops:
@@ -26,7 +27,7 @@ class Crops:
 
     def draw(self, batch: int) -> dict[str, np.ndarray]:
         """What the shards hold of some crops; half as many where they are long."""
-        frames = int(self.rng.choice(LENGTHS))
+        frames = int(self.rng.choice(FRAMES))
         frames = frames if frames in self.by_length else next(iter(self.by_length))
         shards = self.rng.choice(self.by_length[frames], batch if frames < 216 else batch // 2)
         rows = self.rng.integers(0, [len(self.shards[i]["mel"]) for i in shards])

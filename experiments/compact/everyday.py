@@ -5,6 +5,13 @@ is left out.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+KEYS = ("accuracy", "standardised", "P@10", "mAP")  # of `everyday_values`
+LONG = 1.25  # s: `environmental`
 
 # class name, used as the query -> pattern over the lower-case title
 PATTERNS = {
@@ -80,7 +87,58 @@ def everyday_class(title: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def environmental_class(title: str) -> str | None:
-    """The one class a title names, or None, or None where it is no environmental sound's."""
-    name = everyday_class(title)
-    return None if name in NOT_ENVIRONMENTAL else name
+def is_environmental(clip: Mapping[str, Any], seconds: float) -> bool:
+    """Whether a clip is at least so long and names a class that is no instrument's or game's."""
+    name = everyday_class(clip["title"])
+    return bool(name) and name not in NOT_ENVIRONMENTAL and clip["duration"] >= seconds
+
+
+def labelled(clips: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """The clips that name a class: their places, the classes' names, the class of each."""
+    names = [everyday_class(clip["title"]) for clip in clips]
+    have = np.array([i for i, name in enumerate(names) if name], dtype=np.int64)
+    classes = sorted({name for name in names if name})
+    return have, classes, np.array([classes.index(names[i]) for i in have], dtype=np.int64)
+
+
+def environmental(labels, classes, clips):
+    """The clips that last at least LONG and name a class that is no instrument: (their places, the
+    classes that they name).
+
+    Args:
+        labels: (clips,), the class of each.
+        classes: Their names.
+        clips: Rows of a packed clips.json.
+    """
+    chosen = [i for i, clip in enumerate(clips) if is_environmental(clip, LONG)]
+    return np.array(chosen), np.unique(labels[chosen])
+
+
+def everyday_values(score, standard, labels):
+    """Balanced accuracy (plain and with each class's scores standardised), precision@10, mAP: the
+    means over the classes that some clip has.
+
+    Args:
+        score: (classes, clips).
+        standard: The same, each class's scores standardised.
+        labels: (clips,), the class of each.
+    """
+    present = [c for c in range(len(score)) if (labels == c).any()]
+    right, standard_right = score.argmax(0) == labels, standard.argmax(0) == labels
+    precision, average = [], []
+    for c in present:
+        hit = (labels == c)[np.argsort(-score[c], kind="stable")]
+        n = int(hit.sum())
+        precision.append(hit[: min(10, n)].mean())
+        average.append((hit * np.cumsum(hit) / np.arange(1, len(hit) + 1)).sum() / n)
+    return [
+        np.mean([right[labels == c].mean() for c in present]),
+        np.mean([standard_right[labels == c].mean() for c in present]),
+        np.mean(precision),
+        np.mean(average),
+    ]
+
+
+def standardised(score):
+    """(classes, clips): each class's scores with mean 0 and deviation 1."""
+    return (score - score.mean(1, keepdims=True)) / score.std(1, keepdims=True)

@@ -20,13 +20,17 @@ from pathlib import Path
 
 import numpy as np
 import soxr
+from crops import FRAMES
 from mels import packed_mel
 from split import split_of
 from teachers import PATCH, YAMNET_RATE, MobileNet, Yamnet
 
-SHARES = {"mixed": 0.3, "paced": 0.2, "noisy": 0.0}  # of crops; see the options
+SHARES = {
+    "mixed": (0.3, "share of crops that hold a second sound"),
+    "paced": (0.2, "share of sounds that are faster or slower"),
+    "noisy": (0.0, "share of crops over hiss or rumble"),
+}
 LENGTHS = {54: 27_562, 108: 55_125, 216: 110_250}  # frames -> samples at 22,050 Hz
-CYCLE = (54, 108, 216, 216)  # frames of the crops of one shard after another
 CROPS = 1000  # a shard
 _sounds: list[np.ndarray] = []
 _weight = np.zeros(0)
@@ -87,7 +91,7 @@ def shard(job: tuple[int, str, str, str, str, dict[str, float]]) -> str:
     if not _sounds:
         _sounds = _read(paths_file)
     rng = np.random.default_rng(number)
-    frames = CYCLE[number % len(CYCLE)]
+    frames = FRAMES[number % len(FRAMES)]  # one shard after another
     count = CROPS if frames < 216 else CROPS // 2
     samples = LENGTHS[frames]
     _teachers = _teachers or (Yamnet(yamnet_path), MobileNet(mobile_net_path))
@@ -160,12 +164,8 @@ def main() -> None:
     parser.add_argument("--last", type=int, default=0, help="clips at the list's end that are new")
     parser.add_argument("--share", type=float, default=0.5, help="of draws, for the new ones")
     parser.add_argument("--workers", type=int, default=2)
-    for name, text in (
-        ("mixed", "share of crops that hold a second sound"),
-        ("paced", "share of sounds that are faster or slower"),
-        ("noisy", "share of crops over hiss or rumble"),
-    ):
-        parser.add_argument(f"--{name}", type=float, default=SHARES[name], help=text)
+    for name, (share, text) in SHARES.items():
+        parser.add_argument(f"--{name}", type=float, default=share, help=text)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     clips = [

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavtext.training.compact import CompactAudioEncoder, ConvBlock
+from wavtext.training.run import save_atomically
 
 PLACES = 150  # of each window, at which a block's outputs should stay what they were
 CELLS = 9  # 3 x 3
@@ -134,25 +135,21 @@ def remove(
 
 
 def main() -> None:
-    from assemble import model_from
+    from assemble import load_run, run_arguments
     from quantise import training_windows
-    from text_bank import load_minilm
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fit", type=Path, nargs="+", required=True, help="runs to average")
-    parser.add_argument("--share", type=float, nargs="+", help="of each in the average")
+    run_arguments(parser)
     parser.add_argument(
         "--keep", type=int, nargs=4, default=[16, 48, 112, 224], help="channels in each block"
     )
-    for name in ("packed", "ingredients", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    _, bert = load_minilm(arguments.ingredients)
-    model = model_from(bert, arguments.fit, arguments.share)
+    model, _, _ = load_run(arguments)
     windows = torch.from_numpy(training_windows(arguments.packed, WINDOWS))
-    lost = prune(model.eval().audio, windows, tuple(arguments.keep))
+    lost = prune(model.audio, windows, tuple(arguments.keep))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    torch.save(model.state_dict(), arguments.out / "fit.pt")
+    save_atomically(arguments.out / "fit.pt", model.state_dict())
     for i, (channels, share) in enumerate(zip(arguments.keep, lost, strict=True), start=1):
         print(f"block {i}: {channels} channels, {share:.4f} of its outputs' variance lost")
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from everyday import environmental_class, everyday_class
+from everyday import KEYS, environmental, everyday_values, labelled, standardised
 from licences import is_clear
 from split import STATED, gathered_titles, split_of, training_counts
 from teachers import MOBILE_NET_LENGTH, MOBILE_NET_RATE, MobileNet
@@ -34,7 +34,6 @@ import wavtext
 from wavtext.audio.decode import load_audio
 
 ROUNDS = 1000
-LONG = 1.25  # s: `environmental`
 
 
 def title_values(score, distinct, titles):
@@ -49,39 +48,6 @@ def interval(values, clusters, statistic, rng):
     draws = [statistic(values[some]) for some in draws_of(clusters, rng, ROUNDS)]
     low, high = np.percentile(draws, [2.5, 97.5])
     return [round(float(x), 4) for x in (statistic(values), low, high)]
-
-
-KEYS = ("accuracy", "standardised", "P@10", "mAP")
-
-
-def everyday_values(score, standard, labels):
-    """Balanced accuracy (plain and with each class's scores standardised), precision@10, mAP: the
-    means over the classes that some clip has.
-
-    Args:
-        score: (classes, clips).
-        standard: The same, each class's scores standardised.
-        labels: (clips,), the class of each.
-    """
-    present = [c for c in range(len(score)) if (labels == c).any()]
-    right, standard_right = score.argmax(0) == labels, standard.argmax(0) == labels
-    precision, average = [], []
-    for c in present:
-        hit = (labels == c)[np.argsort(-score[c], kind="stable")]
-        n = int(hit.sum())
-        precision.append(hit[: min(10, n)].mean())
-        average.append((hit * np.cumsum(hit) / np.arange(1, len(hit) + 1)).sum() / n)
-    return [
-        np.mean([right[labels == c].mean() for c in present]),
-        np.mean([standard_right[labels == c].mean() for c in present]),
-        np.mean(precision),
-        np.mean(average),
-    ]
-
-
-def standardised(score):
-    """(classes, clips): each class's scores with mean 0 and deviation 1."""
-    return (score - score.mean(1, keepdims=True)) / score.std(1, keepdims=True)
 
 
 def draws_of(groups, rng, count):
@@ -105,23 +71,6 @@ def everyday(score, labels, groups, rng):
         k: [round(float(x), 4) for x in row]
         for k, row in zip(KEYS, zip(whole, low, high, strict=True), strict=True)
     }
-
-
-def environmental(labels, classes, clips):
-    """The clips that last at least LONG and name a class that is no instrument: (their places, the
-    classes that they name).
-
-    Args:
-        labels: (clips,), the class of each.
-        classes: Their names.
-        clips: Rows of a packed clips.json.
-    """
-    chosen = [
-        i
-        for i, clip in enumerate(clips)
-        if clip["duration"] >= LONG and environmental_class(clip["title"])
-    ]
-    return np.array(chosen), np.unique(labels[chosen])
 
 
 def weakest(score, labels, classes, count=8):
@@ -231,10 +180,8 @@ def main() -> None:
         distinct = sorted(set(titles))
         asked = plain_features(bert, tokenizer, distinct)
         said = torch.from_numpy(np.stack([teacher[clip["file"]] for clip in held]))
-        names = [everyday_class(clip["title"]) for clip in held]
-        have = np.array([j for j, name in enumerate(names) if name])
-        classes = sorted({names[j] for j in have})
-        right = np.array([classes.index(names[j]) for j in have])
+        have, classes, right = labelled(held)
+        chosen, asked_for = environmental(right, classes, [held[j] for j in have])
         group_of = np.array([groups[titles.index(title)] for title in distinct])
         new = np.array([title not in known for title in distinct])
         clear = np.array([is_clear(clip["license"]) for clip in held])
@@ -268,9 +215,7 @@ def main() -> None:
             "new titles": int(new.sum()),
             "classes": len(classes),
             "class clips": len(have),
-            "environmental": [
-                len(some) for some in environmental(right, classes, [held[j] for j in have])
-            ],
+            "environmental": [len(chosen), len(asked_for)],
             "pools": {
                 name: [int(some.sum()), len({titles[i] for i in np.flatnonzero(some)})]
                 for name, some in pools.items()
@@ -288,15 +233,14 @@ def main() -> None:
             )
             for pool, some in pools.items():
                 there = [titles[i] for i in np.flatnonzero(some)]
-                asked_for = sorted(set(there))
-                places = np.searchsorted(distinct, asked_for)
-                alone = title_values(by_title[places][:, some], asked_for, there)
+                wanted = sorted(set(there))
+                places = np.searchsorted(distinct, wanted)
+                alone = title_values(by_title[places][:, some], wanted, there)
                 values[f"R@10, {pool}"] = interval(
                     (alone <= 10).astype(float), group_of[places], np.mean, rng
                 )
             values["mAP@10"] = interval(np.where(rank <= 10, 1 / rank, 0), group_of, np.mean, rng)
             values |= everyday(by_class, right, groups[have], rng)
-            chosen, asked_for = environmental(right, classes, [held[j] for j in have])
             part = by_class[asked_for][:, chosen], np.searchsorted(asked_for, right[chosen])
             found = everyday(*part, groups[have][chosen], rng)
             report[split][name] = values | {f"{key}, environmental": found[key] for key in found}

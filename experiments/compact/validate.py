@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from augment import over_noise
-from everyday import environmental_class, everyday_class
+from everyday import KEYS, everyday_values, is_environmental, labelled, standardised
 from mels import decibels
 
 
@@ -74,11 +74,11 @@ def scores_of(embed_mel, embed_texts, clips, mel, sounds=None):
     score = embed_texts(distinct) @ sounds.T
     relevant = torch.tensor(np.array(distinct)[:, None] == np.array(titles)[None])
     result = title_recall(score, relevant)
-    names = [everyday_class(clip["title"]) for clip in clips]
-    have = [j for j, name in enumerate(names) if name]
-    classes = sorted({names[j] for j in have})
-    labels = torch.tensor([classes.index(names[j]) for j in have])
-    return result | classification(embed_texts(classes) @ sounds[have].T, labels)
+    have, classes, labels = labelled(clips)
+    by_class = (embed_texts(classes) @ sounds[torch.from_numpy(have)].T).numpy()
+    values = everyday_values(by_class, standardised(by_class), labels)
+    result |= {key: float(value) for key, value in zip(KEYS, values, strict=True)}
+    return result | {"classes": float(len(classes)), "clips": float(len(labels))}
 
 
 def title_recall(score, relevant):
@@ -86,34 +86,6 @@ def title_recall(score, relevant):
     rank = 1 + ((score >= best) & ~relevant).sum(1)
     return {f"R@{k}": (rank <= k).float().mean().item() for k in (1, 10)} | {
         "titles": float(len(score))
-    }
-
-
-def classification(score, labels):
-    """Score (class, clip), labels (clip,): balanced over classes."""
-    classes = len(score)
-    right = (score.argmax(0) == labels).float()
-    accuracy = np.mean([right[labels == c].mean().item() for c in range(classes)])
-    z = (score - score.mean(1, keepdim=True)) / score.std(1, keepdim=True)
-    right = (z.argmax(0) == labels).float()
-    standard = np.mean([right[labels == c].mean().item() for c in range(classes)])
-    precision, average = [], []
-    for c in range(classes):
-        order = score[c].argsort(descending=True)
-        hit = (labels[order] == c).float()
-        n = int(hit.sum())
-        precision.append(hit[: min(10, n)].mean().item())
-        average.append(
-            (hit * hit.cumsum(0) / torch.arange(1, len(hit) + 1, device=hit.device)).sum().item()
-            / n
-        )
-    return {
-        "accuracy": float(accuracy),
-        "standardised": float(standard),
-        "P@10": float(np.mean(precision)),
-        "mAP": float(np.mean(average)),
-        "classes": float(classes),
-        "clips": float(len(labels)),
     }
 
 
@@ -132,11 +104,7 @@ def main() -> None:
     model.audio.to(memory_format=torch.channels_last)
     held, mel = validation_of(arguments.packed)
     if arguments.environmental is not None:
-        held = [
-            clip
-            for clip in held
-            if clip["duration"] >= arguments.environmental and environmental_class(clip["title"])
-        ]
+        held = [clip for clip in held if is_environmental(clip, arguments.environmental)]
 
     common = common_part(model, bert, tokenizer)
     for below in (None, *arguments.noise):
