@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from quantise import CALIBRATION, quantise, training_windows
 from split import training_counts
-from text_bank import embed_plainly, load_minilm, model_of
+from text_bank import embed_plainly, load_minilm, model_of, weights_of
 from torch import nn
 
 import wavtext
@@ -28,7 +28,6 @@ from wavtext.audio.windows import WindowConfig
 from wavtext.library.relevance import background_captions
 from wavtext.model import runtime
 from wavtext.model.folder import AudioGraphConfig, ModelConfig, TextGraphConfig
-from wavtext.training.checkpoint import read_tensors
 from wavtext.training.clap import Clap
 from wavtext.training.compact import FRONT_END
 from wavtext.training.export import write_model_folder
@@ -80,14 +79,6 @@ def average(
         ).to(first.dtype)
         for name, first in states[0].items()
     }
-
-
-def weights_of(run: Path) -> dict[str, torch.Tensor]:
-    """What fit.py or `wavtext train` left in a run's folder."""
-    files = [run / name for name in ("fit.pt", "best.pt") if (run / name).exists()]
-    if len(files) != 1:
-        raise SystemExit(f"{run}: holds {len(files)} of fit.pt and best.pt; one is meant.")
-    return read_tensors(files[0])
 
 
 def model_from(bert: nn.Module, runs: list[Path], shares: list[float] | None = None) -> Clap:

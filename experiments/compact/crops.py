@@ -37,15 +37,20 @@ class Crops:
         }
 
 
-def load_shards(paths: Iterable[Path], clips: list, whiten: float) -> list[dict[str, np.ndarray]]:
+def load_shards(
+    paths: Iterable[Path], clips: list, whiten: float, tutor: Path | None = None
+) -> list[dict[str, np.ndarray]]:
     """The crops, without those of clips that were screened out after they were made.
 
-    What teachers.py left of each crop becomes "scores" (521) and "representation" (512).
+    What teachers.py left of each crop becomes "scores" (521) and "representation" (512); with a
+    tutor (tutor.py), "followed" (384) is its embedding.
     """
-    allowed = np.array([split_of(clip) == "train" for clip in clips] + [True])  # -1: no clip
+    allowed = allowed_clips(clips)
     shards = []
     for path in paths:
         shard = dict(np.load(path))
+        if tutor:
+            shard["followed"] = np.load(tutor / f"{path.stem}.npy")
         keep = allowed[shard["who"]].all(1)
         shards.append({name: value[keep] for name, value in shard.items()})
     bases = [whitening(shards, name, whiten) for name in ("middle", "feature")]
@@ -55,10 +60,19 @@ def load_shards(paths: Iterable[Path], clips: list, whiten: float) -> list[dict[
             for name, (mean, basis) in zip(("middle", "feature"), bases, strict=True)
         ]
         s["representation"] = np.concatenate(parts, 1)
-        yamnet = 0.5 * (s.pop("mean").astype(np.float32) + s.pop("most").astype(np.float32))
-        both = np.cbrt(yamnet * s.pop("tagged").astype(np.float32) ** 2)
-        s["scores"] = (LOUDER * both).clip(max=1.0)
+        s["scores"] = label_scores(*(s.pop(name) for name in ("mean", "most", "tagged")))
     return shards
+
+
+def allowed_clips(clips: list) -> np.ndarray:
+    """Which clips may train, by number; -1, no clip, may."""
+    return np.array([split_of(clip) == "train" for clip in clips] + [True])
+
+
+def label_scores(mean: np.ndarray, most: np.ndarray, tagged: np.ndarray) -> np.ndarray:
+    """(crops, 521) float32: what the teachers hear together."""
+    yamnet = 0.5 * (mean.astype(np.float32) + most.astype(np.float32))
+    return (LOUDER * np.cbrt(yamnet * tagged.astype(np.float32) ** 2)).clip(max=1.0)
 
 
 def whitening(

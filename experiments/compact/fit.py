@@ -19,6 +19,7 @@ four, the attention layer and the projections learn.  Losses, all in the one spa
   relate     crops that both teachers hear alike are neighbours: for each crop the softmax of its
              cosines to the other crops of the batch, against that of the teachers' (Fang et al.
              2021, SEED, with the batch in place of a queue)
+  follow     with --tutor: a crop's embedding is its tutor's (tutor.py), whose text projection stays
   calm       a spoilt crop and its clean self have one embedding; of the other crops,
              --spoilt are spoilt: none; of what is left, --found are heard over noise, half of
              them in a room
@@ -26,7 +27,6 @@ MiniLM stays as it is.
 """
 
 import argparse
-import itertools
 import json
 import math
 import random
@@ -39,20 +39,18 @@ import torch.nn.functional as F
 from augment import elsewhere, spoil
 from crops import Crops, load_shards
 from learner import Learner
-from losses import bank_loss, calm_loss, caption_loss, heard_texts, relate_loss
+from losses import (
+    bank_loss,
+    calm_loss,
+    caption_loss,
+    follow_loss,
+    heard_texts,
+    relate_loss,
+)
 from mels import decibels
 from quantise import CALIBRATION, training_windows
 from stem import Stem
-from text_bank import (
-    PHRASES,
-    captions_of,
-    embed_plainly,
-    load_minilm,
-    load_phrases,
-    make_model,
-    model_of,
-    plain_features,
-)
+from text_bank import Texts, embed_plainly, load_minilm, make_model, model_of
 from told import correct, told_labels
 from torch import nn
 from validate import scores_of, validation_of
@@ -62,42 +60,6 @@ from wavtext.training.clap import Clap
 from wavtext.training.run import load_checkpoint, save_atomically
 
 KEEP_EVERY = 100  # steps, after which a stopped run can go on
-NEAR = 0.8  # cosine of two texts from which they are no negatives of each other
-TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
-
-
-class Texts:
-    """What a sentence encoder makes of all captions, as each template has them, and of the bank."""
-
-    def __init__(self, clips: list[dict], bert, tokenizer) -> None:
-        self.every = sorted({text for clip in clips for text in captions_of(clip)})
-        place = {text: i for i, text in enumerate(self.every)}
-        self.of_clip = [[place[text] for text in captions_of(clip)] for clip in clips]
-        self.written = [
-            plain_features(bert, tokenizer, [template.format(text) for text in self.every])
-            for template in dict.fromkeys(TEMPLATES)
-        ]
-        self.plain = F.normalize(self.written[0], dim=-1)
-        phrases = load_phrases(PHRASES)
-        self.phrases = plain_features(bert, tokenizer, [text for some in phrases for text in some])
-        self.begins = np.cumsum([0, *[len(some) for some in phrases]])
-
-    def phrase_of_each_label(self, rng: np.random.Generator) -> torch.Tensor:
-        """(521, dim), one drawn from each label's."""
-        return self.phrases[[int(rng.integers(a, b)) for a, b in itertools.pairwise(self.begins)]]
-
-    @property
-    def phrases_of_labels(self) -> list[torch.Tensor]:
-        """(phrases, dim) of each label."""
-        return [self.phrases[a:b] for a, b in itertools.pairwise(self.begins)]
-
-    def captions(self, numbers: list[int]) -> torch.Tensor:
-        """(numbers, dim), each in a template of its own."""
-        return torch.stack([random.choice(self.written)[number] for number in numbers])
-
-    def near(self, numbers: list[int]) -> torch.Tensor:
-        """(numbers, numbers), which mean nearly the same."""
-        return self.plain[numbers] @ self.plain[numbers].T > NEAR
 
 
 class Student:
@@ -182,7 +144,11 @@ class Student:
             "distil": F.mse_loss(guess, taught),
             "calm": calm_loss(heard[:calm], same),
             "relate": relate_loss(heard, taught),
-        }
+        } | (
+            {"follow": follow_loss(heard, torch.from_numpy(crops["followed"]))}
+            if "followed" in crops
+            else {}
+        )
 
 
 def keep(learner: Learner, rng: np.random.Generator, folder: Path) -> None:
@@ -219,9 +185,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--weights",
         type=float,
-        nargs=5,
+        nargs="+",
         default=[1.0, 1.5, 1.0, 0.5, 1.0],
-        help="of captions, bank, distil, calm and relate",
+        help="of captions, bank, distil, calm, relate and, with --tutor, follow",
     )
     parser.add_argument("--whiten", type=float, default=0.5, help="of what distil guesses, 0 to 1")
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -248,6 +214,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--told", type=float, default=1.0, help="how far titles correct the teachers' labels"
     )
+    parser.add_argument("--tutor", type=Path, help="what tutor.py left")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     arguments = parser.parse_args()
     noted = arguments.out / "arguments.json"
@@ -281,12 +248,16 @@ def main() -> None:
     model.audio.to(memory_format=torch.channels_last)
     for projection in (model.audio_projection, model.text_projection):
         projection.dropout.p = arguments.dropout
+    if arguments.tutor:
+        space = read_tensors(arguments.tutor / "text_projection.pt")
+        model.text_projection.load_state_dict(space)
+        model.text_projection.requires_grad_(False)
     student = Student(model, stem, arguments)
 
     clips = json.loads((arguments.crops / "clips.json").read_text())
     texts = Texts(clips, bert, tokenizer)
     paths = sorted(arguments.crops.glob("[0-9]*[0-9].npz"))
-    shards = load_shards(paths, clips, arguments.whiten)
+    shards = load_shards(paths, clips, arguments.whiten, arguments.tutor)
     told = told_labels(texts.of_clip, texts.written[0], texts.phrases_of_labels)
     for shard in shards:
         scores, below = (torch.from_numpy(shard[name]) for name in ("scores", "below"))

@@ -81,6 +81,25 @@ def crop_of(rng: np.random.Generator, sound: np.ndarray, samples: int, paced: fl
     )
 
 
+def heard_in(mix: np.ndarray, yamnet: Yamnet, mobile_net: MobileNet) -> dict[str, np.ndarray]:
+    """What both teachers make of a crop at 22,050 Hz."""
+    low = soxr.resample(mix, 22_050, YAMNET_RATE)
+    if len(low) < PATCH:
+        low = np.resize(low, PATCH)
+    patches = max(1, round((len(low) - PATCH) / 8_000) + 1)
+    starts = np.linspace(0, len(low) - PATCH, patches).astype(int)
+    views = [yamnet.hear(low[start : start + PATCH]) for start in starts]
+    scores, middles = (np.stack(some) for some in zip(*views, strict=True))
+    tagged, feature = mobile_net.hear(mix, 22_050)
+    found = {"mean": scores.mean(0), "most": scores.max(0), "middle": middles.mean(0)}
+    return found | {"tagged": tagged, "feature": feature}
+
+
+def gathered(heard: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Crop by crop -> (crops, ...) float16."""
+    return {name: np.stack([each[name] for each in heard]).astype(np.float16) for name in heard[0]}
+
+
 def shard(job: tuple[int, str, str, str, str, dict[str, float]]) -> str:
     """Make one shard."""
     number, out, yamnet_path, mobile_net_path, paths_file, shares = job
@@ -98,9 +117,7 @@ def shard(job: tuple[int, str, str, str, str, dict[str, float]]) -> str:
     yamnet, mobile_net = _teachers
     p = _weight / _weight.sum()
     mels, clipped = np.empty((2, count, frames, 72), np.uint8)
-    mean, most = np.empty((count, 521), np.float16), np.empty((count, 521), np.float16)
-    middle = np.empty((count, 1024), np.float16)
-    tagged, feature = np.empty((count, 521), np.float16), np.empty((count, 384), np.float16)
+    heard: list[dict[str, np.ndarray]] = []
     who, level = np.full((count, 2), -1, np.int32), np.zeros(count, np.float32)
     for i in range(count):
         a = int(rng.choice(len(_sounds), p=p))
@@ -125,20 +142,10 @@ def shard(job: tuple[int, str, str, str, str, dict[str, float]]) -> str:
         drive = 10 ** (rng.uniform(3, 18) / 20) / max(np.abs(mix).max(), 1e-6)
         loud = np.clip(mix * drive, -1, 1).astype(np.float32)
         clipped[i] = packed_mel(loud)
-        low = soxr.resample(mix, 22_050, YAMNET_RATE)
-        if len(low) < PATCH:
-            low = np.resize(low, PATCH)
-        patches = max(1, round((len(low) - PATCH) / 8_000) + 1)
-        starts = np.linspace(0, len(low) - PATCH, patches).astype(int)
-        views = [yamnet.hear(low[start : start + PATCH]) for start in starts]
-        mean[i] = np.mean([v[0] for v in views], 0)
-        most[i] = np.max([v[0] for v in views], 0)
-        middle[i] = np.mean([v[1] for v in views], 0)
-        tagged[i], feature[i] = mobile_net.hear(mix, 22_050)
+        heard.append(heard_in(mix, yamnet, mobile_net))
     partial = target.with_suffix(".part.npz")
-    heard = {"mel": mels, "clipped": clipped, "who": who, "below": level}
-    heard |= {"tagged": tagged, "feature": feature}
-    np.savez(partial, mean=mean, most=most, middle=middle, **heard)
+    crops = {"mel": mels, "clipped": clipped, "who": who, "below": level}
+    np.savez(partial, **crops, **gathered(heard))
     partial.rename(target)
     return target.name
 

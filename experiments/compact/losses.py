@@ -111,3 +111,8 @@ def calm_loss(spoilt: Tensor, clean: Tensor) -> Tensor:
     """A spoilt crop and its clean self, row by row, have one embedding."""
     apart = (1 - (spoilt * clean).sum(1)).mean()
     return 4 * apart + 0.2 * F.cross_entropy(20 * spoilt @ clean.T, torch.arange(len(clean)))
+
+
+def follow_loss(heard: Tensor, followed: Tensor) -> Tensor:
+    """How far crops are from a tutor's embeddings of them, row by row: the mean of 1 - cosine."""
+    return 1 - (heard * followed.float()).sum(1).mean()

@@ -2,18 +2,24 @@
 clips; and the model that MiniLM becomes a tower of.
 """
 
+import itertools
 import json
+import random
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from wavtext.training.checkpoint import read_tensors
 from wavtext.training.clap import Clap
 from wavtext.training.compact import CompactAudioEncoder
 from wavtext.training.projection import NormedProjection
 from wavtext.training.text import TextEncoder
 
 PHRASES = Path(__file__).with_name("phrases.tsv")
+NEAR = 0.8  # cosine of two texts from which they are no negatives of each other
+TEMPLATES = ("{}", "{}", "the sound of {}", "{} sound")
 
 
 def load_minilm(folder: Path):
@@ -32,11 +38,23 @@ def load_minilm(folder: Path):
 
 
 def model_of(bert, state: dict[str, torch.Tensor]) -> Clap:
-    """The compact model with these weights, as wide as they are."""
+    """The compact model with these weights, as wide as they are.
+
+    Runs before 2026-11-30 have no `across`; it begins as it begins, which changes nothing.
+    """
     inner = tuple(len(state[f"audio.conv_block{i}.conv1.weight"]) for i in (1, 2, 3, 4))
     model = make_model(bert, inner=inner)
-    model.load_state_dict(state)
+    later = {name: value for name, value in model.state_dict().items() if ".across." in name}
+    model.load_state_dict(later | state)
     return model
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    """What fit.py or `wavtext train` left in a run's folder."""
+    files = [run / name for name in ("fit.pt", "best.pt") if (run / name).exists()]
+    if len(files) != 1:
+        raise SystemExit(f"{run}: holds {len(files)} of fit.pt and best.pt; one is meant.")
+    return read_tensors(files[0])
 
 
 def make_model(bert, *, dim: int = 384, inner: tuple[int, ...] | None = None) -> Clap:
@@ -84,3 +102,37 @@ def plain_features(bert, tokenizer, texts, batch=128) -> torch.Tensor:
         states = bert(input_ids=ids, attention_mask=mask).last_hidden_state
         out[some] = (states * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
     return out
+
+
+class Texts:
+    """What a sentence encoder makes of all captions, as each template has them, and of the bank."""
+
+    def __init__(self, clips: list[dict], bert, tokenizer) -> None:
+        self.every = sorted({text for clip in clips for text in captions_of(clip)})
+        place = {text: i for i, text in enumerate(self.every)}
+        self.of_clip = [[place[text] for text in captions_of(clip)] for clip in clips]
+        self.written = [
+            plain_features(bert, tokenizer, [template.format(text) for text in self.every])
+            for template in dict.fromkeys(TEMPLATES)
+        ]
+        self.plain = F.normalize(self.written[0], dim=-1)
+        phrases = load_phrases(PHRASES)
+        self.phrases = plain_features(bert, tokenizer, [text for some in phrases for text in some])
+        self.begins = np.cumsum([0, *[len(some) for some in phrases]])
+
+    def phrase_of_each_label(self, rng: np.random.Generator) -> torch.Tensor:
+        """(521, dim), one drawn from each label's."""
+        return self.phrases[[int(rng.integers(a, b)) for a, b in itertools.pairwise(self.begins)]]
+
+    @property
+    def phrases_of_labels(self) -> list[torch.Tensor]:
+        """(phrases, dim) of each label."""
+        return [self.phrases[a:b] for a, b in itertools.pairwise(self.begins)]
+
+    def captions(self, numbers: list[int]) -> torch.Tensor:
+        """(numbers, dim), each in a template of its own."""
+        return torch.stack([random.choice(self.written)[number] for number in numbers])
+
+    def near(self, numbers: list[int]) -> torch.Tensor:
+        """(numbers, numbers), which mean nearly the same."""
+        return self.plain[numbers] @ self.plain[numbers].T > NEAR

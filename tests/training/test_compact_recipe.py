@@ -241,6 +241,27 @@ def test_the_encoder_may_be_cut_after_any_block(blocks: int) -> None:
     torch.testing.assert_close(cut, whole)
 
 
+def test_what_is_heard_across_frequencies_begins_as_nothing_and_hears_where_a_sound_lies() -> None:
+    from wavtext.training.compact import CompactAudioEncoder
+
+    torch.manual_seed(0)
+    encoder = CompactAudioEncoder((2, 3, 4, 8)).eval()
+    x = torch.rand(2, 4, 13, 9)
+    begun = encoder.steps(x)
+    features = encoder.conv_block4(x)
+    torch.testing.assert_close(begun, features.mean(3).transpose(1, 2))
+    torch.nn.init.normal_(encoder.across.out.weight)
+    by_hand = torch.stack(
+        [
+            (features[:, :, t][:, None] * encoder.across.conv.weight[:, :, 0]).sum((2, 3))
+            for t in range(13)
+        ],
+        dim=1,
+    )
+    added = (by_hand + encoder.across.conv.bias).relu() @ encoder.across.out.weight.T
+    torch.testing.assert_close(encoder.steps(x), begun + added, atol=1e-4, rtol=1e-4)
+
+
 def test_where_all_blocks_learn_the_stem_only_sets_the_level() -> None:
     from stem import Stem
 
@@ -454,3 +475,99 @@ def test_environmental_clips_are_long_and_name_no_instrument() -> None:
     chosen, named = environmental(np.array([0, 0, 2, 1, 2]), ["dog", "drum", "rain"], clips)
     assert chosen.tolist() == [0, 2, 4]
     assert named.tolist() == [0, 2]
+
+
+def test_following_is_least_where_the_tutor_says_the_same() -> None:
+    from losses import follow_loss
+
+    heard, other = unit(4, 8, seed=1), unit(4, 8, seed=2)
+    assert follow_loss(heard, heard.half()).item() == pytest.approx(0, abs=2e-3)
+    by_hand = 1 - sum(float(a @ b) for a, b in zip(heard, other, strict=True)) / 4
+    assert follow_loss(heard, other).item() == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_crops_keep_their_tutors_embeddings_when_others_are_screened_out(tmp_path: Path) -> None:
+    from crops import allowed_clips, load_shards
+    from split import SCREENED
+
+    clips = [
+        {"source": "somewhere", "file": "audio/g00000.ogg", "license": "CC0-1.0", "group": "a"},
+        {"source": "somewhere", "file": min(SCREENED), "license": "CC0-1.0", "group": "b"},
+    ]
+    assert allowed_clips(clips).tolist() == [True, False, True]
+    rng = np.random.default_rng(0)
+    crops, tutor = tmp_path / "crops", tmp_path / "tutor"
+    crops.mkdir(), tutor.mkdir()
+    who = np.array([[0, -1], [1, -1], [0, 1], [0, 0]] * 150, np.int32)
+    heard = {name: rng.random((600, 521)).astype(np.float16) for name in ("mean", "most", "tagged")}
+    heard |= {"middle": rng.random((600, 300)), "feature": rng.random((600, 300))}
+    np.savez(crops / "0000.npz", mel=np.zeros((600, 2, 72), np.uint8), who=who, **heard)
+    np.save(tutor / "0000.npy", np.arange(600, dtype=np.float16)[:, None])
+    (shard,) = load_shards([crops / "0000.npz"], clips, 0.5, tutor)
+    kept = [row for row in range(600) if row % 4 in (0, 3)]
+    assert shard["followed"][:, 0].tolist() == kept
+    mean, most, tagged = (
+        heard[name][kept].astype(np.float32) for name in ("mean", "most", "tagged")
+    )
+    by_hand = np.minimum(2.3 * (0.5 * (mean + most) * tagged**2) ** (1 / 3), 1)
+    np.testing.assert_allclose(shard["scores"], by_hand, atol=1e-5)
+    (shard,) = load_shards([crops / "0000.npz"], clips, 0.5)
+    assert "followed" not in shard
+
+
+def test_a_tutor_says_the_same_of_a_crop_whatever_else_it_hears() -> None:
+    pytest.importorskip("openvino")
+    from tutor import Tutor
+
+    torch.manual_seed(0)
+    features = 3 + 2 * torch.randn(6, 10)
+    tutor = Tutor(features.mean(0), features.std(0), width=7, dim=5).eval()
+    embedded = tutor(features)
+    torch.testing.assert_close(embedded.norm(dim=1), torch.ones(6))
+    torch.testing.assert_close(tutor(features[2:3]), embedded[2:3])
+    stretched = Tutor(10 * features.mean(0), 10 * features.std(0), width=7, dim=5).eval()
+    stretched.load_state_dict(
+        {**tutor.state_dict(), "mean": stretched.mean, "deviation": stretched.deviation}
+    )
+    torch.testing.assert_close(stretched(10 * features), embedded)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.5, [27_562]), (2.0, [55_125]), (11.0, [110_250] * 3), (90.0, [110_250] * 6)],
+)
+def test_a_held_out_clip_is_heard_in_the_models_windows(
+    seconds: float, expected: list[int]
+) -> None:
+    pytest.importorskip("soxr")
+    from heard import windows_of
+
+    sound = np.arange(int(22_050 * seconds))
+    windows = windows_of(sound)
+    assert [len(window) for window in windows] == expected
+    np.testing.assert_array_equal(windows[0][:10_000], sound[:10_000])
+    if 5 < seconds < 60:  # the last ends where the sound does
+        assert windows[-1][-1] == sound[-1]
+
+
+def test_what_teachers_hear_is_gathered_crop_by_crop() -> None:
+    from generate import gathered, heard_in
+
+    class Yamnet:
+        def hear(self, patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            assert len(patch) == 15_600
+            return np.full(521, patch.mean()), np.full(1024, patch[0])
+
+    class MobileNet:
+        def hear(self, samples: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
+            return np.full(521, len(samples) / rate), np.zeros(384)
+
+    rising = np.linspace(0, 1, 110_250, dtype=np.float32)
+    short = heard_in(np.ones(20_000, np.float32), Yamnet(), MobileNet())  # type: ignore[arg-type]
+    long = heard_in(rising, Yamnet(), MobileNet())  # type: ignore[arg-type]
+    both = gathered([short, long])
+    assert both["tagged"].dtype == np.float16
+    np.testing.assert_allclose(both["tagged"][:, 0], [20_000 / 22_050, 5.0], atol=1e-3)
+    np.testing.assert_allclose(both["mean"][:, 0], [1, 0.5], atol=0.02)
+    assert both["most"][1, 0] > 0.85  # the last patch
+    assert both["middle"].shape == (2, 1024)
