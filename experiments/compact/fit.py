@@ -50,7 +50,7 @@ from losses import (
 from mels import decibels
 from quantise import CALIBRATION, training_windows
 from stem import Stem
-from text_bank import Texts, embed_plainly, load_minilm, make_model, model_of
+from text_bank import Texts, embed_plainly, load_minilm, make_model, model_of, weights_of
 from told import correct, told_labels
 from torch import nn
 from validate import scores_of, validation_of
@@ -138,17 +138,16 @@ class Student:
         asked = self.read(texts.captions(columns))
         scores, taught = (torch.from_numpy(crops[n]) for n in ("scores", "representation"))
         scale, bank_scale = self.scales()
-        return {
+        found = {
             "captions": caption_loss(heard, asked, target, texts.near(columns), scale),
             "bank": bank_loss(heard, named, scores, bank_scale),
             "distil": F.mse_loss(guess, taught),
             "calm": calm_loss(heard[:calm], same),
             "relate": relate_loss(heard, taught),
-        } | (
-            {"follow": follow_loss(heard, torch.from_numpy(crops["followed"]))}
-            if "followed" in crops
-            else {}
-        )
+        }
+        if "followed" in crops:
+            found["follow"] = follow_loss(heard, torch.from_numpy(crops["followed"]))
+        return found
 
 
 def keep(learner: Learner, rng: np.random.Generator, folder: Path) -> None:
@@ -217,6 +216,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tutor", type=Path, help="what tutor.py left")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     arguments = parser.parse_args()
+    if len(arguments.weights) != (6 if arguments.tutor else 5):
+        parser.error("--weights: five numbers, and a sixth with --tutor")
     noted = arguments.out / "arguments.json"
     if arguments.resume:
         if not (arguments.out / "state.pt").exists():
@@ -235,7 +236,7 @@ def main() -> None:
 
     tokenizer, bert = load_minilm(arguments.ingredients)
     if arguments.start:
-        model = model_of(bert, read_tensors(arguments.start / "fit.pt"))
+        model = model_of(bert, weights_of(arguments.start))
     else:
         model = make_model(bert)
         aisfx = torch.load(arguments.ingredients / "aisfx.pt", weights_only=True)

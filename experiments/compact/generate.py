@@ -95,7 +95,7 @@ def heard_in(mix: np.ndarray, yamnet: Yamnet, mobile_net: MobileNet) -> dict[str
     return found | {"tagged": tagged, "feature": feature}
 
 
-def gathered(heard: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def stacked(heard: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Crop by crop -> (crops, ...) float16."""
     return {name: np.stack([each[name] for each in heard]).astype(np.float16) for name in heard[0]}
 
@@ -145,7 +145,7 @@ def shard(job: tuple[int, str, str, str, str, dict[str, float]]) -> str:
         heard.append(heard_in(mix, yamnet, mobile_net))
     partial = target.with_suffix(".part.npz")
     crops = {"mel": mels, "clipped": clipped, "who": who, "below": level}
-    np.savez(partial, **crops, **gathered(heard))
+    np.savez(partial, **crops, **stacked(heard))
     partial.rename(target)
     return target.name
 

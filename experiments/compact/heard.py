@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from generate import LENGTHS, gathered, heard_in, load_sounds
+from generate import LENGTHS, heard_in, load_sounds, stacked
 from mels import packed_mel
 from split import split_of
 from teachers import MobileNet, Yamnet
@@ -38,7 +38,7 @@ def hear(job: tuple[str, str, list[tuple[int, np.ndarray]]]) -> dict[str, np.nda
     yamnet, mobile_net = Yamnet(yamnet_path), MobileNet(mobile_net_path)
     mixes = [window.astype(np.float32) / 32_000 * np.float32(LEVEL) for _, window in windows]
     who = np.array([(number, -1) for number, _ in windows], np.int32)
-    heard = gathered([heard_in(mix, yamnet, mobile_net) for mix in mixes])
+    heard = stacked([heard_in(mix, yamnet, mobile_net) for mix in mixes])
     mel = np.stack([packed_mel(mix) for mix in mixes])
     return heard | {"mel": mel, "who": who, "below": np.zeros(len(who), np.float32)}
 

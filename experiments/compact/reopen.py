@@ -23,7 +23,7 @@ from wavtext.training.run import save_atomically
 
 LOGIT_SCALE = 15.0  # no graph holds it: where fit.py clamps it
 # The tracer transposes these and names them by number; they come in this order.
-MATRICES = ("across.out", *(f"attention.{name}" for name in ("qkv", "out", "fc1", "fc2")))
+MATRICES = ("qkv", "out", "fc1", "fc2")
 
 
 def constants_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
@@ -48,17 +48,14 @@ def audio_weights(graph: onnx.GraphProto) -> dict[str, Tensor]:
     constants = constants_of(graph)
     weights = {name.removeprefix("model."): value for name, value in constants.items()}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    for node in convolutions[8:]:  # none in packages before decision 103
-        weights["audio.across.conv.weight"] = constants[node.input[1]]
-        weights["audio.across.conv.bias"] = constants[node.input[2]]
-    for i, node in enumerate(convolutions[:8]):
+    for i, node in enumerate(convolutions):
         block, number = 1 + i // 2, 1 + i % 2
         place = f"audio.conv_block{block}"
         weights[f"{place}.conv{number}.weight"] = constants[node.input[1]]
         weights[f"{place}.bn{number}.bias"] = constants[node.input[2]]
     fixed = [n.input[1] for n in graph.node if n.op_type == "MatMul" and n.input[1] in constants]
-    for name, matrix in zip(MATRICES[-len(fixed) :], fixed, strict=True):
-        weights[f"audio.{name}.weight"] = constants[matrix].T
+    for name, matrix in zip(MATRICES, fixed, strict=True):
+        weights[f"audio.attention.{name}.weight"] = constants[matrix].T
     return weights
 
 
@@ -80,8 +77,6 @@ def reopen(folder: Path, bert: nn.Module) -> nn.Module:
             continue
         if ".bn" in name and not name.endswith(".bias"):
             continue  # as they begin: scale 1, mean 0, variance 1
-        if ".across." in name and "audio.across.conv.weight" not in weights:
-            continue
         if name not in weights:
             raise SystemExit(f"{folder}: holds no {name}.")
         value.copy_(weights[name])

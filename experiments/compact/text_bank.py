@@ -38,14 +38,10 @@ def load_minilm(folder: Path):
 
 
 def model_of(bert, state: dict[str, torch.Tensor]) -> Clap:
-    """The compact model with these weights, as wide as they are.
-
-    Runs before 2026-11-30 have no `across`; it begins as it begins, which changes nothing.
-    """
+    """The compact model with these weights, as wide as they are."""
     inner = tuple(len(state[f"audio.conv_block{i}.conv1.weight"]) for i in (1, 2, 3, 4))
     model = make_model(bert, inner=inner)
-    later = {name: value for name, value in model.state_dict().items() if ".across." in name}
-    model.load_state_dict(later | state)
+    model.load_state_dict(state)
     return model
 
 

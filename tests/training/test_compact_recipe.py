@@ -241,27 +241,6 @@ def test_the_encoder_may_be_cut_after_any_block(blocks: int) -> None:
     torch.testing.assert_close(cut, whole)
 
 
-def test_what_is_heard_across_frequencies_begins_as_nothing_and_hears_where_a_sound_lies() -> None:
-    from wavtext.training.compact import CompactAudioEncoder
-
-    torch.manual_seed(0)
-    encoder = CompactAudioEncoder((2, 3, 4, 8)).eval()
-    x = torch.rand(2, 4, 13, 9)
-    begun = encoder.steps(x)
-    features = encoder.conv_block4(x)
-    torch.testing.assert_close(begun, features.mean(3).transpose(1, 2))
-    torch.nn.init.normal_(encoder.across.out.weight)
-    by_hand = torch.stack(
-        [
-            (features[:, :, t][:, None] * encoder.across.conv.weight[:, :, 0]).sum((2, 3))
-            for t in range(13)
-        ],
-        dim=1,
-    )
-    added = (by_hand + encoder.across.conv.bias).relu() @ encoder.across.out.weight.T
-    torch.testing.assert_close(encoder.steps(x), begun + added, atol=1e-4, rtol=1e-4)
-
-
 def test_where_all_blocks_learn_the_stem_only_sets_the_level() -> None:
     from stem import Stem
 
@@ -551,7 +530,7 @@ def test_a_held_out_clip_is_heard_in_the_models_windows(
 
 
 def test_what_teachers_hear_is_gathered_crop_by_crop() -> None:
-    from generate import gathered, heard_in
+    from generate import heard_in, stacked
 
     class Yamnet:
         def hear(self, patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -565,7 +544,7 @@ def test_what_teachers_hear_is_gathered_crop_by_crop() -> None:
     rising = np.linspace(0, 1, 110_250, dtype=np.float32)
     short = heard_in(np.ones(20_000, np.float32), Yamnet(), MobileNet())  # type: ignore[arg-type]
     long = heard_in(rising, Yamnet(), MobileNet())  # type: ignore[arg-type]
-    both = gathered([short, long])
+    both = stacked([short, long])
     assert both["tagged"].dtype == np.float16
     np.testing.assert_allclose(both["tagged"][:, 0], [20_000 / 22_050, 5.0], atol=1e-3)
     np.testing.assert_allclose(both["mean"][:, 0], [1, 0.5], atol=0.02)

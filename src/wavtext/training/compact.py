@@ -82,31 +82,12 @@ class TimeAttention(nn.Module):
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
 
 
-class AcrossFrequencies(nn.Module):
-    """All channels at all frequencies: (batch, dim, time, bands) -> (batch, time, dim).
-
-    Its last weights begin at zero, as `TimeAttention`'s do.
-    """
-
-    def __init__(self, dim: int, bands: int, inner: int = 256) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(dim, inner, (1, bands))
-        self.out = nn.Linear(inner, dim)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Hear each time step whole."""
-        return self.out(F.relu(self.conv(x)).squeeze(3).transpose(1, 2))
-
-
 class CompactAudioEncoder(nn.Module):
     """Log-mel (batch, frames, 72) in dB -> representation (batch, 1024).
 
     Differs from aiSFX: 72 of its 96 bands; blocks may be narrower inside; the level is taken from
     the window's loudest cell, so that gain cancels out; a learnt weighting of frequencies begins as
-    their mean, and what all channels say together at all frequencies is added; mean over time
-    beside the maximum; a transformer layer before the pooling.
+    their mean; mean over time beside the maximum; a transformer layer before the pooling.
 
     Args:
         widths: Channels of the four blocks.
@@ -129,7 +110,6 @@ class CompactAudioEncoder(nn.Module):
         self.conv_block4 = ConvBlock(widths[2], widths[3], inner[3])
         bands = FRONT_END.n_mels // 8
         self.frequency = nn.Parameter(torch.full((widths[3], bands), 1.0 / bands))
-        self.across = AcrossFrequencies(widths[3], bands)
         self.attention = TimeAttention(widths[3]) if attention else nn.Identity()
         self.dim = 2 * widths[3]
         self.crop_frames: int | None = None  # it hears all of its input
@@ -159,8 +139,7 @@ class CompactAudioEncoder(nn.Module):
 
     def steps(self, x: Tensor) -> Tensor:
         """The fourth block, frequencies weighed: what `stem` gives -> (batch, time, 512)."""
-        x = self.conv_block4(x)
-        return torch.einsum("bctf,cf->btc", x, self.frequency) + self.across(x)
+        return torch.einsum("bctf,cf->btc", self.conv_block4(x), self.frequency)
 
     def pool(self, steps: Tensor) -> Tensor:
         """Attention over time, then maximum and mean: (batch, time, 512) -> (batch, dim)."""
