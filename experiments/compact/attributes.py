@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 from attributes_page import page
-from split import split_of
+from split import locate, split_of
 from teachers import YAMNET_RATE, Yamnet, hear_in_patches
 
 import wavtext
@@ -227,8 +227,7 @@ class Sounds:
 
     def samples(self, row):
         if row["file"] not in self.loaded:
-            path = next(p for root in self.roots if (p := root / row["file"]).is_file())
-            found = load_audio(str(path), RATE, duration=12.0).samples
+            found = load_audio(locate(row["file"], self.roots), RATE, duration=12.0).samples
             loud = np.flatnonzero(np.abs(found) > 0.02 * np.abs(found).max())
             begin = int(loud[0]) if len(loud) else 0  # leave a lead-in of silence out
             self.loaded[row["file"]] = loudness(found[begin : begin + int(8 * RATE)])

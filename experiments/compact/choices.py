@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from augment import spoil
-from crops import load_shards
+from crops import load_shards, shard_paths
 from fit import NEAR
 from learner import Learner
 from losses import bank_loss, calm_loss, caption_loss, heard_texts, relate_loss
@@ -326,7 +326,7 @@ def main() -> None:
     convolve = {True: stem, False: lambda mel: encoder.stem(torch.from_numpy(mel))}
 
     clips = json.loads((arguments.crops / "clips.json").read_text())
-    paths = sorted(arguments.crops.glob("[0-9]*[0-9].npz"))
+    paths = shard_paths(arguments.crops)
     paths = [path for path in paths if np.load(path)["mel"].shape[1] == FRAMES]
     shards = load_shards(paths[:: len(paths) // arguments.shards], clips, 0.5)
     join = lambda name: np.concatenate([shard[name] for shard in shards])

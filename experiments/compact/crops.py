@@ -11,6 +11,7 @@ from split import split_of
 LOUDER = 2.3
 # Of a crop, each as often as it is made and drawn; a sound is cut into windows of 5 s at most.
 FRAMES = (54, 108, 216, 216)
+HEARD = ("mean", "most", "tagged")  # what a shard holds of the teachers' labels: `label_scores`
 
 
 class Crops:
@@ -37,6 +38,11 @@ class Crops:
         }
 
 
+def shard_paths(folder: Path) -> list[Path]:
+    """The shards that generate.py left in a folder, in order."""
+    return sorted(folder.glob("[0-9]*[0-9].npz"))
+
+
 def load_shards(
     paths: Iterable[Path], clips: list, whiten: float, tutor: Path | None = None
 ) -> list[dict[str, np.ndarray]]:
@@ -60,7 +66,7 @@ def load_shards(
             for name, (mean, basis) in zip(("middle", "feature"), bases, strict=True)
         ]
         s["representation"] = np.concatenate(parts, 1)
-        s["scores"] = label_scores(*(s.pop(name) for name in ("mean", "most", "tagged")))
+        s["scores"] = label_scores(*(s.pop(name) for name in HEARD))
     return shards
 
 

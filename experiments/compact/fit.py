@@ -37,16 +37,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from augment import elsewhere, spoil
-from crops import Crops, load_shards
+from crops import Crops, load_shards, shard_paths
 from learner import Learner
-from losses import (
-    bank_loss,
-    calm_loss,
-    caption_loss,
-    follow_loss,
-    heard_texts,
-    relate_loss,
-)
+from losses import bank_loss, calm_loss, caption_loss, follow_loss, heard_texts, relate_loss
 from mels import decibels
 from quantise import CALIBRATION, training_windows
 from stem import Stem
@@ -257,7 +250,7 @@ def main() -> None:
 
     clips = json.loads((arguments.crops / "clips.json").read_text())
     texts = Texts(clips, bert, tokenizer)
-    paths = sorted(arguments.crops.glob("[0-9]*[0-9].npz"))
+    paths = shard_paths(arguments.crops)
     shards = load_shards(paths, clips, arguments.whiten, arguments.tutor)
     told = told_labels(texts.of_clip, texts.written[0], texts.phrases_of_labels)
     for shard in shards:

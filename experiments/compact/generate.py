@@ -22,7 +22,7 @@ import numpy as np
 import soxr
 from crops import FRAMES
 from mels import packed_mel
-from split import split_of
+from split import locate, split_of
 from teachers import PATCH, YAMNET_RATE, MobileNet, Yamnet
 
 SHARES = {
@@ -37,7 +37,7 @@ _weight = np.zeros(0)
 _teachers: tuple[Yamnet, MobileNet] | None = None
 
 
-def load_sounds(paths: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
+def load_sounds(paths: list[Path]) -> tuple[list[np.ndarray], np.ndarray]:
     """All training sounds as int16 at 22,050 Hz, and how often to draw each: by the root of its
     length.
     """
@@ -183,10 +183,7 @@ def main() -> None:
     flat = arguments.out / "flat.npy"
     if not flat.exists():
         roots = [Path(root) for root in arguments.roots]
-        paths = [
-            str(next(r / c["file"] for r in roots if (r / c["file"]).is_file())) for c in clips
-        ]
-        sounds, weight = load_sounds(paths)
+        sounds, weight = load_sounds([locate(clip["file"], roots) for clip in clips])
         many = Counter(clip["source"] for clip in clips)
         weight *= [
             min(1.0, (120 / many[clip["source"]]) ** 0.5) for clip in clips

@@ -14,22 +14,21 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from generate import LENGTHS, heard_in, load_sounds, stacked
+from generate import heard_in, load_sounds, stacked
 from mels import packed_mel
-from split import split_of
+from split import locate, split_of
 from teachers import MobileNet, Yamnet
+
+from wavtext.audio.windows import WindowConfig, window_spans
+from wavtext.training.compact import FRONT_END
 
 LEVEL, WINDOWS = 10 ** (-9 / 20), 6  # in the middle of the crops'; of a clip at most
 
 
 def windows_of(sound: np.ndarray) -> list[np.ndarray]:
-    """What the model hears of a sound, as wavtext.audio.windows lays it; short ones repeat."""
-    longest = max(LENGTHS.values())
-    for samples in LENGTHS.values():
-        if len(sound) <= samples:
-            return [np.resize(sound, samples)]
-    starts = [*range(0, len(sound) - longest, longest), len(sound) - longest]
-    return [sound[start : start + longest] for start in starts[:WINDOWS]]
+    """What the model hears of a sound; short ones repeat."""
+    spans = window_spans(len(sound), FRONT_END.sample_rate, WindowConfig())[:WINDOWS]
+    return [np.resize(sound[span.start : span.stop], span.length) for span in spans]
 
 
 def hear(job: tuple[str, str, list[tuple[int, np.ndarray]]]) -> dict[str, np.ndarray]:
@@ -53,12 +52,7 @@ def main() -> None:
     arguments = parser.parse_args()
     clips = json.loads((arguments.packed / "clips.json").read_text())
     clips = [clip for clip in clips if split_of(clip) == "validation"]
-    paths = [
-        str(
-            next(root / clip["file"] for root in arguments.roots if (root / clip["file"]).is_file())
-        )
-        for clip in clips
-    ]
+    paths = [locate(clip["file"], arguments.roots) for clip in clips]
     by_length: dict[int, list[tuple[int, np.ndarray]]] = {}
     for number, sound in enumerate(load_sounds(paths)[0]):
         for window in windows_of(sound):

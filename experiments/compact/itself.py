@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from assemble import load_run, run_arguments
+from crops import shard_paths
 from mels import decibels
 
 from wavtext.training.run import save_atomically
@@ -32,7 +33,7 @@ def main() -> None:
     model, _, _ = load_run(arguments)
     model.audio.to(memory_format=torch.channels_last)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for path in sorted(arguments.crops.glob("[0-9]*[0-9].npz")):
+    for path in shard_paths(arguments.crops):
         mel = np.load(path)["mel"]
         with torch.autocast("cpu", torch.bfloat16):
             parts = [

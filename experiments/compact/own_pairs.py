@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
+from split import locate
 from text_bank import captions_of
 
 from wavtext.corpora.manifest import Clip, write_manifest
@@ -29,10 +30,7 @@ def main() -> None:
     for row in json.loads((arguments.packed / "clips.json").read_text(encoding="utf-8")):
         if row["split"] not in ("train", "validation"):
             continue
-        places = [root / row["file"] for root in arguments.roots]
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            raise SystemExit(f"{row['file']}: in none of the roots.")
+        path = locate(row["file"], arguments.roots)
         held_out = row["split"] == "validation"  # looked for by its title alone
         texts = [row["title"].strip()] if held_out else dict.fromkeys(captions_of(row))
         clips.append(

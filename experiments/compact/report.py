@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from everyday import KEYS, environmental, everyday_values, labelled, standardised
 from licences import is_clear
-from split import STATED, gathered_titles, split_of, training_counts
+from split import STATED, gathered_titles, locate, split_of, training_counts
 from teachers import MOBILE_NET_LENGTH, MOBILE_NET_RATE, MobileNet
 from text_bank import PHRASES, load_minilm, load_phrases, plain_features
 
@@ -146,11 +146,6 @@ def main() -> None:
 
     second = MobileNet(arguments.mobile_net) if arguments.mobile_net else None
 
-    def locate(clip):
-        return next(
-            root / clip["file"] for root in arguments.roots if (root / clip["file"]).is_file()
-        )
-
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
     ).stdout.strip()
@@ -166,11 +161,12 @@ def main() -> None:
     for split in arguments.splits:
         rng = np.random.default_rng(0)
         held = [clip for clip in clips if clip["split"] == split]
+        paths = [locate(clip["file"], arguments.roots) for clip in held]
         begin = time.time()
         with ThreadPoolExecutor(2) as pool:
             heard = {
                 name: np.concatenate(
-                    list(pool.map(lambda clip, each=each: each.embed_audio([locate(clip)]), held))
+                    list(pool.map(lambda path, each=each: each.embed_audio([path]), paths))
                 )
                 for name, each in models.items()
             }
@@ -201,7 +197,7 @@ def main() -> None:
         }
         teachers = {"teacher bridge": said}
         if second:
-            tags = torch.from_numpy(np.stack([tags_of(second, locate(clip)) for clip in held]))
+            tags = torch.from_numpy(np.stack([tags_of(second, path) for path in paths]))
             teachers["teachers bridge"] = (said * tags**2) ** (1 / 3)
         asked_classes = plain_features(bert, tokenizer, classes)
         for name, scores in teachers.items():

@@ -56,6 +56,19 @@ def split_of(clip: Mapping[str, str]) -> str:
     return "train" if fold != 2 and is_clear(licence_of(clip)) else "validation"
 
 
+def locate(file: str, roots: Sequence[Path]) -> Path:
+    """Where the sound of a row of an index lies.
+
+    Raises:
+        SystemExit: In none of the roots.
+    """
+    places = [root / file for root in roots]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise SystemExit(f"{file}: in none of the roots.")
+    return found
+
+
 def gathered_titles() -> set[str]:
     """The titles of the gathered sounds that may train, whether they are at hand or not."""
     rows = (row for row in _rows("gathered.csv") if split_of(row) == "train")

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -23,6 +24,40 @@ class Blocks(nn.Module):
         return self.encoder.stem(log_mel, self.blocks)
 
 
+class Batched:
+    """A graph that hears so many log-mels at a time: (n, frames, mels) -> (n, ...).
+
+    Args:
+        model: Its one input and one output have the batch first; it is reshaped.
+        together: How many.
+        settings: Of OpenVINO's CPU.
+    """
+
+    def __init__(self, model: openvino.Model, together: int, settings: dict[str, Any]) -> None:
+        self.model, self.together, self.settings = model, together, settings
+        self.compiled: dict[tuple[int, ...], openvino.CompiledModel] = {}
+
+    def __call__(self, log_mel: np.ndarray) -> np.ndarray:
+        shape = (self.together, *log_mel.shape[1:])
+        if shape not in self.compiled:
+            self.model.reshape(list(shape))
+            self.compiled[shape] = openvino.Core().compile_model(self.model, "CPU", self.settings)
+        queue = openvino.AsyncInferQueue(self.compiled[shape])
+        count = -(-len(log_mel) // self.together)
+        padded = np.zeros((count, *shape), np.float32)
+        padded.reshape(-1, *shape[1:])[: len(log_mel)] = log_mel
+        parts = [None] * count
+
+        def keep(request, i):
+            parts[i] = request.get_output_tensor(0).data.copy()
+
+        queue.set_callback(keep)
+        for i in range(count):
+            queue.start_async({0: padded[i]}, i)
+        queue.wait_all()
+        return np.concatenate(parts)[: len(log_mel)]
+
+
 class Stem:
     """`Blocks` in OpenVINO, in the 8 bits that ship (quantise.py): what learns meets what it will
     meet.  Of no blocks, the level alone is set, in torch.
@@ -34,40 +69,17 @@ class Stem:
             return
         from quantise import quantise  # takes NNCF
 
-        self.core, self.compiled = openvino.Core(), {}
+        threads = torch.get_num_threads()
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        settings |= dict.fromkeys(("NUM_STREAMS", "INFERENCE_NUM_THREADS"), threads)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "stem.onnx"
             example = torch.zeros(1, 108, 72)
             export_onnx(Blocks(encoder, blocks), example, path, name="log_mel", axis="frames")
             quantise(path, windows)
-            self.model = self.core.read_model(path)
+            self.hears = Batched(openvino.Core().read_model(path), 16, settings)
 
     def __call__(self, log_mel: np.ndarray) -> torch.Tensor:
         if not self.blocks:
             return self.encoder.stem(torch.from_numpy(log_mel), 0)
-        shape = (16, *log_mel.shape[1:])
-        if shape not in self.compiled:
-            self.model.reshape(list(shape))
-            self.compiled[shape] = self.core.compile_model(
-                self.model,
-                "CPU",
-                {
-                    "INFERENCE_PRECISION_HINT": "f32",
-                    "NUM_STREAMS": torch.get_num_threads(),
-                    "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                },
-            )
-        queue = openvino.AsyncInferQueue(self.compiled[shape])
-        count = -(-len(log_mel) // 16)
-        padded = np.zeros((count * 16, *log_mel.shape[1:]), np.float32)
-        padded[: len(log_mel)] = log_mel
-        parts = [None] * count
-
-        def keep(request, i):
-            parts[i] = request.get_output_tensor(0).data.copy()
-
-        queue.set_callback(keep)
-        for i in range(count):
-            queue.start_async({0: padded[16 * i : 16 * i + 16]}, i)
-        queue.wait_all()
-        return torch.from_numpy(np.concatenate(parts)[: len(log_mel)])
+        return torch.from_numpy(self.hears(log_mel))

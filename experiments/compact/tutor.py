@@ -21,20 +21,21 @@ import numpy as np
 import openvino
 import torch
 import torch.nn.functional as F
-from crops import allowed_clips, label_scores
+from crops import HEARD, allowed_clips, label_scores, shard_paths
 from learner import Learner
 from losses import bank_loss, caption_loss, heard_texts
 from mels import decibels
-from text_bank import Texts, load_minilm, make_model, model_of, plain_features, weights_of
+from stem import Batched
+from text_bank import Texts, embed_plainly, load_minilm, make_model, model_of, weights_of
 from told import correct, told_labels
 from torch import Tensor, nn
 from validate import scores_of
 
+from wavtext.training.clap import Clap
 from wavtext.training.run import save_atomically
 
 BATCH, RATE, TEXT_RATE, SCALE = 256, 1e-3, 3e-4, 15.0
 DROPPED = 0.2  # of what it hears; of what it makes of that, twice as much
-HEARD = ("mean", "most", "tagged")  # the teachers' labels in a shard
 TOGETHER = 10  # crops in a graph's batch
 
 
@@ -62,31 +63,14 @@ class Aisfx:
 
     def __init__(self, ingredients: Path, bert: nn.Module) -> None:
         weights = torch.load(ingredients / "aisfx.pt", weights_only=True)
-        self.encoder = make_model(bert).audio.eval()
-        self.encoder.load_aisfx({name: value.float() for name, value in weights.items()})
-        self.compiled: dict[int, openvino.CompiledModel] = {}
+        encoder = make_model(bert).audio.eval()
+        encoder.load_aisfx({name: value.float() for name, value in weights.items()})
+        graph = openvino.convert_model(encoder, example_input=torch.zeros(TOGETHER, 108, 72))
+        self.hears = Batched(graph, TOGETHER, {"PERFORMANCE_HINT": "THROUGHPUT"})
 
     def hear(self, mel: np.ndarray) -> np.ndarray:
         """(crops, frames, 72) uint8 -> their representations."""
-        frames = mel.shape[1]
-        if frames not in self.compiled:
-            example = torch.zeros(TOGETHER, frames, mel.shape[2])
-            graph = openvino.convert_model(self.encoder, example_input=example)
-            graph.reshape(list(example.shape))
-            hint = {"PERFORMANCE_HINT": "THROUGHPUT"}
-            self.compiled[frames] = openvino.Core().compile_model(graph, "CPU", hint)
-        queue = openvino.AsyncInferQueue(self.compiled[frames])
-        padded = np.concatenate([mel, mel[: -len(mel) % TOGETHER]])
-        out = np.empty((len(padded), self.encoder.dim), np.float16)
-
-        def keep(request, at):
-            out[at : at + TOGETHER] = request.get_output_tensor(0).data
-
-        queue.set_callback(keep)
-        for at in range(0, len(padded), TOGETHER):
-            queue.start_async({0: decibels(padded[at : at + TOGETHER])}, at)
-        queue.wait_all()
-        return out[: len(mel)]
+        return self.hears(decibels(mel)).astype(np.float16)
 
 
 class Features:
@@ -94,11 +78,11 @@ class Features:
 
     def __init__(self, folder: Path, aisfx: Aisfx) -> None:
         self.clips = json.loads((folder / "clips.json").read_text())
-        self.paths = sorted(folder.glob("[0-9]*[0-9].npz"))
+        self.paths = shard_paths(folder)
         parts: dict[str, list[np.ndarray]] = {}
         for path in self.paths:
             with np.load(path) as shard:
-                found = {name: shard[name] for name in ("who", "below", "mean", "most", "tagged")}
+                found = {name: shard[name] for name in ("who", "below", *HEARD)}
                 logs = [np.log(found[name].astype(np.float32) + 1e-4) for name in HEARD]
                 frozen = [shard["feature"], *logs, shard["middle"], aisfx.hear(shard["mel"])]
             found["scores"] = label_scores(*(found.pop(name) for name in HEARD)).astype(np.float16)
@@ -123,17 +107,19 @@ def embedded(tutor: Tutor, features: Features, batch: int = 4096) -> Tensor:
     return torch.cat([tutor(features.rows(slice(at, at + batch))) for at in begins])
 
 
-def worth(tutor: Tutor, text_projection: nn.Module, held: Features, bert, tokenizer) -> dict:
-    """What validate.py says of a model, of the tutor."""
+def worth(tutor: Tutor, model: Clap, held: Features, bert, tokenizer) -> dict[str, float]:
+    """What validate.py says of a model, of the tutor beside that model's text projection."""
     sounds = torch.zeros(len(held.clips), tutor.out.out_features)
     sounds.index_add_(0, torch.from_numpy(held.who[:, 0]).long(), embedded(tutor, held))
 
-    def embed_texts(texts: list[str]) -> Tensor:
-        return F.normalize(text_projection(plain_features(bert, tokenizer, texts)), dim=-1)
-
-    text_projection.eval()
-    with torch.no_grad():
-        found = scores_of(None, embed_texts, held.clips, None, sounds=F.normalize(sounds, dim=-1))
+    model.text_projection.eval()
+    found = scores_of(
+        None,
+        lambda texts: embed_plainly(model, bert, tokenizer, texts),
+        held.clips,
+        None,
+        sounds=F.normalize(sounds, dim=-1),
+    )
     return {name: round(value, 4) for name, value in found.items()}
 
 
@@ -156,7 +142,8 @@ def main() -> None:
     trains = np.flatnonzero(allowed_clips(crops.clips)[crops.who].all(1))
     some = crops.rows(rng.permutation(trains)[:20_000])
     tutor = Tutor(some.mean(0), some.std(0) + 1e-2)
-    text_projection = model_of(bert, weights_of(arguments.start)).text_projection
+    model = model_of(bert, weights_of(arguments.start))
+    text_projection = model.text_projection
     bank_scale = nn.Parameter(torch.tensor(math.log(20.0)))
     scale = torch.tensor(SCALE)
     learner = Learner(
@@ -187,7 +174,7 @@ def main() -> None:
         learner.step(captions + bank)
         if step % 500 == 0 or step == arguments.steps:
             line = {"captions": round(captions.item(), 3), "bank": round(bank.item(), 3)}
-            line |= worth(tutor, text_projection, held, bert, tokenizer) if held else {}
+            line |= worth(tutor, model, held, bert, tokenizer) if held else {}
             print(step, line, flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     save_atomically(arguments.out / "text_projection.pt", text_projection.state_dict())

@@ -550,3 +550,17 @@ def test_what_teachers_hear_is_gathered_crop_by_crop() -> None:
     np.testing.assert_allclose(both["mean"][:, 0], [1, 0.5], atol=0.02)
     assert both["most"][1, 0] > 0.85  # the last patch
     assert both["middle"].shape == (2, 1024)
+
+
+def test_a_sound_is_looked_for_in_each_root(tmp_path: Path) -> None:
+    from split import locate
+
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "second" / "a.ogg").touch()
+    roots = [tmp_path / "first", tmp_path / "second"]
+    assert locate("a.ogg", roots) == tmp_path / "second" / "a.ogg"
+    (tmp_path / "first" / "a.ogg").touch()
+    assert locate("a.ogg", roots) == tmp_path / "first" / "a.ogg"
+    with pytest.raises(SystemExit, match=r"b\.ogg: in none of the roots"):
+        locate("b.ogg", roots)
