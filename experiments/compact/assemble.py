@@ -122,6 +122,7 @@ def main() -> None:
         dim=384,
         license="Apache-2.0 AND CC-BY-4.0",
         description="The embedded default: aiSFX's convolutions and an attention layer, MiniLM, one space.",
+        restore_clipping=True,
         log_mel=FRONT_END,
         windows=WindowConfig(duration=5.0, hop=5.0, min_duration=1.25),
         audio=AudioGraphConfig(precision="f32"),  # of what is not in 8 bits

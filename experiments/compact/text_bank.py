@@ -61,12 +61,19 @@ def make_model(bert, *, dim: int = 384, inner: tuple[int, ...] | None = None) ->
 
 def load_phrases(path: Path) -> list[list[str]]:
     """The phrases of each of the teacher's 521 labels, in the labels' order."""
-    rows = [line.rstrip("\n").split("\t") for line in path.open()]
+    rows = [line.split("\t") for line in path.read_text().splitlines()]
     bank = {
         int(row[0]): [phrase.strip() for phrase in row[2].split("|") if phrase.strip()]
         for row in rows
     }
     return [bank[i] for i in range(521)]
+
+
+def load_labels(path: Path) -> list[str]:
+    """The names of the teacher's 521 labels, in the labels' order."""
+    rows = [line.split("\t")[:2] for line in path.read_text().splitlines()]
+    names = {int(number): name for number, name in rows}
+    return [names[i] for i in range(521)]
 
 
 def captions_of(clip) -> list[str]:

@@ -242,7 +242,8 @@ from wavtext.audio.windows import WindowConfig, iter_windows
 list(stream_audio(sys.argv[1], 8_000, duration=1.0))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 count = 0
-blocks = stream_audio(sys.argv[2], 8_000, block_duration=10.0)
+restoring = sys.argv[3] == "restoring"
+blocks = stream_audio(sys.argv[2], 8_000, block_duration=10.0, restore_clipping=restoring)
 for window in iter_windows(blocks, 8_000, WindowConfig()):
     count += 1
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
@@ -253,8 +254,9 @@ print(count, grown // 1024)
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux only"
 )
-def test_a_long_file_is_cut_in_bounded_memory(tmp_path):
-    """An hour of 8 kHz is 110 MiB as float32; blocks of 10 s and two held minutes are under 20."""
+@pytest.mark.parametrize("how", ["as it is", "restoring"])
+def test_a_long_file_is_cut_in_bounded_memory(tmp_path, how):
+    """An hour of 8 kHz is 110 MiB as float32; blocks of 10 s and held minutes are under 20."""
     rng = np.random.default_rng(0)
     path = tmp_path / "hour.wav"
     with soundfile.SoundFile(path, "w", 8_000, 1, subtype="PCM_16") as file:
@@ -264,7 +266,7 @@ def test_a_long_file_is_cut_in_bounded_memory(tmp_path):
     short = tmp_path / "short.wav"
     soundfile.write(short, minute, 8_000)
     done = subprocess.run(
-        [sys.executable, "-c", MEMORY, str(short), str(path)],
+        [sys.executable, "-c", MEMORY, str(short), str(path), how],
         capture_output=True,
         text=True,
         check=True,

@@ -103,6 +103,33 @@ def test_a_file_and_its_waveform_have_one_embedding(tiny: Model, tone: np.ndarra
     )
 
 
+def test_a_model_that_restores_clipping_hears_a_clipped_sound_nearly_as_the_sound(
+    tiny_folder: Path, tmp_path: Path
+):
+    folder = shutil.copytree(tiny_folder, tmp_path / "restoring")
+    config = (folder / "model.toml").read_text()
+    (folder / "model.toml").write_text(config.replace("clipping = false", "clipping = true"))
+    time = np.arange(3 * 22_050) / 22_050
+    partials = sum(np.sin(2 * np.pi * f * time + f) for f in (220, 503, 1171))
+    true = (1.5 / np.abs(partials).max() * partials).astype(np.float32)
+    loud = np.clip(true, -1, 1)
+    soundfile.write(tmp_path / "loud.wav", np.stack([loud, loud], axis=1), 22_050, subtype="FLOAT")
+    moved = {}
+    for model in (load_model(tiny_folder), load_model(folder)):
+        of_true, of_loud = (
+            np.concatenate([mel for _, _, mel in model.cut(Waveform(each, 22_050))])
+            for each in (true, loud)
+        )
+        heard = of_true > of_true.max() - 40  # dB
+        moved[model.config.restore_clipping] = np.abs(of_true - of_loud)[heard].mean()
+        np.testing.assert_allclose(
+            model.embed_audio([tmp_path / "loud.wav"]),
+            model.embed_audio([Waveform(loud, 22_050)]),
+            atol=1e-5,
+        )
+    assert moved[True] < 0.5 * moved[False]
+
+
 def test_describe_ranks_captions_and_classify_shares_add_up(
     tiny: Model, tone: np.ndarray, tmp_path: Path
 ):
@@ -154,6 +181,9 @@ def test_identity_changes_with_what_changes_embeddings_and_with_nothing_else(
     own = load_model(tiny_folder).identity
     assert copy("card", "card.md", None, b"more").identity == own
     assert copy("name", "model.toml", ('name = "tiny"', 'name = "other"')).identity == own
+    restored = ("restore_clipping = false", "restore_clipping = true")
+    assert copy("restored", "model.toml", restored).identity != own
+    assert copy("before", "model.toml", (restored[0], "")).identity == own  # an older folder
     assert copy("hop", "model.toml", ("hop = 2.0", "hop = 1.0")).identity != own
     assert copy("audio", "audio.onnx", None, b"\x00").identity != own
     assert copy("tokens", "tokenizer.json", None, b" ").identity != own

@@ -2,6 +2,7 @@
 crops.py, mels.py, augment.py, prune.py), by hand and by loop."""
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -443,6 +444,25 @@ def test_the_weakest_classes_are_those_whose_first_ten_are_others() -> None:
         {"class": "cat", "right": 6, "others": {"dog": 4}},
         {"class": "dog", "right": 10, "others": {}},  # three cows are too few to say anything
     ]
+
+
+def test_a_title_is_borne_out_where_a_teacher_hears_a_label_of_its_class() -> None:
+    from everyday import BORNE_OUT, LABELS, NOT_ENVIRONMENTAL, PATTERNS, borne_out
+    from text_bank import PHRASES, load_labels
+
+    labels = load_labels(PHRASES)
+    assert LABELS.keys() == PATTERNS.keys() - NOT_ENVIRONMENTAL
+    for pattern in LABELS.values():
+        assert any(re.search(pattern, label.lower()) for label in labels), pattern
+    first, second = np.zeros((2, 4, 521), np.float32)
+    bark, rain = labels.index("Bark"), labels.index("Rain")
+    for heard in (first, second):
+        heard[:, -BORNE_OUT:] = 0.5  # labels of neither
+    first[0, bark] = second[1, rain] = 0.6
+    first[2, -1] = 0.4  # a seventh other one: the class is the eighth
+    first[2, bark], first[3, bark] = 0.45, 0.45
+    found = borne_out(["dog", "rain", "dog", "dog"], [first, second], labels)
+    assert found.tolist() == [True, True, True, False]
 
 
 def test_environmental_clips_are_long_and_name_no_instrument() -> None:

@@ -14,9 +14,16 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from wavtext.audio import faults
-from wavtext.audio.readers import AudioInfo, CannotReadError, Reader, Samples, SoundFileReader
-from wavtext.audio.waveform import Waveform, peak
+from wavtext.audio import clipping, faults
+from wavtext.audio.readers import (
+    AudioInfo,
+    CannotReadError,
+    Channels,
+    Reader,
+    SoundFileReader,
+    mean_of_channels,
+)
+from wavtext.audio.waveform import Samples, Waveform, peak
 from wavtext.errors import AudioError, EmptyAudioError
 
 __all__ = ["AUDIO_SUFFIXES", "AudioInfo", "load_audio", "probe", "stream_audio"]
@@ -42,6 +49,7 @@ def load_audio(
     *,
     start: float = 0.0,
     duration: float | None = None,
+    restore_clipping: bool = False,
     on_warning: WarningCallback | None = None,
 ) -> Waveform:
     """A file's sound, its channels averaged, resampled with soxr (HQ).
@@ -51,6 +59,8 @@ def load_audio(
         sample_rate: Hz; None: the file's own.
         start: Seconds to leave out.
         duration: Seconds to read at most; None: to the end.
+        restore_clipping: Rebuild what is clipped at full scale, each channel by itself
+            (wavtext.audio.clipping).
         on_warning: Called with one line when the file is damaged or cut short but what came before
             could be read; None: logged to "wavtext.audio".
 
@@ -59,7 +69,9 @@ def load_audio(
         EmptyAudioError: It holds no samples (from `start` on), or values that are not numbers.
     """
     path = Path(path)
-    rate, blocks = _open_stream(path, sample_rate, start, duration, 60.0, on_warning)
+    rate, blocks = _open_stream(
+        path, sample_rate, start, duration, 60.0, restore_clipping, on_warning
+    )
     return Waveform(np.concatenate(list(blocks)), rate)
 
 
@@ -70,6 +82,7 @@ def stream_audio(
     block_duration: float = 60.0,
     start: float = 0.0,
     duration: float | None = None,
+    restore_clipping: bool = False,
     on_warning: WarningCallback | None = None,
 ) -> Iterator[Samples]:
     """The same samples as `load_audio`, in blocks of about `block_duration` seconds.
@@ -84,7 +97,9 @@ def stream_audio(
     if not block_duration > 0:
         raise AudioError(f"'block_duration' is {block_duration}; it must be above 0 seconds.")
     path = Path(path)
-    _, blocks = _open_stream(path, sample_rate, start, duration, block_duration, on_warning)
+    _, blocks = _open_stream(
+        path, sample_rate, start, duration, block_duration, restore_clipping, on_warning
+    )
     yield from blocks
 
 
@@ -106,6 +121,7 @@ def _open_stream(
     start: float,
     duration: float | None,
     block_duration: float,
+    restore_clipping: bool,
     on_warning: WarningCallback | None,
 ) -> tuple[int, Iterator[Samples]]:
     """The output's rate and its blocks; the first one is decoded already."""
@@ -122,16 +138,18 @@ def _open_stream(
     rate = first[0]
     wanted = sample_rate or rate
 
-    def blocks() -> Iterator[Samples]:
+    def blocks() -> Generator[Channels]:
         with closing(native):
             yield first[1]
             for _, block in native:
-                yield block
+                yield _spread(block, len(first[1]))
 
-    stream: Iterator[Samples] = blocks()
+    channels = blocks()
     if duration is not None:
-        stream = _limited(stream, max(1, round(duration * rate)))
-    stream = _gathered(stream, max(1, round(block_duration * rate)))
+        channels = _limited(channels, max(1, round(duration * rate)))
+    if restore_clipping:
+        channels = clipping.restored(channels, rate)
+    stream = _gathered(_mixed(channels), max(1, round(block_duration * rate)))
     stream = _finite(stream, path, start, rate)
     if wanted != rate:
         stream = _resampled(stream, rate, wanted)
@@ -140,8 +158,8 @@ def _open_stream(
 
 def _native_blocks(
     path: Path, start: float, on_warning: WarningCallback | None
-) -> Generator[tuple[int, Samples]]:
-    """(rate, mono block) from `start` on; one reader goes on where the other breaks off."""
+) -> Generator[tuple[int, Channels]]:
+    """(rate, block) from `start` on; one reader goes on where the other breaks off."""
     head = faults.read_head(path)
     rate = position = num_read = 0
     reasons: list[str] = []
@@ -163,8 +181,8 @@ def _native_blocks(
             before, found = num_read, ""
             try:
                 for block in reader.blocks(position):
-                    position += len(block)
-                    num_read += len(block)
+                    position += block.shape[1]
+                    num_read += block.shape[1]
                     yield rate, block
             except CannotReadError as error:
                 found = "it is damaged or cut short"
@@ -217,15 +235,27 @@ def _open(path: Path, head: bytes) -> Reader:
     raise faults.not_sound(path, head, reasons)
 
 
-def _limited(blocks: Iterator[Samples], num_samples: int) -> Iterator[Samples]:
+def _spread(block: Channels, num_channels: int) -> Channels:
+    """The block with as many channels as those before it; another number is mixed first."""
+    if len(block) == num_channels:
+        return block
+    return np.repeat(mean_of_channels(block)[None], num_channels, axis=0)
+
+
+def _mixed(blocks: Generator[Channels]) -> Generator[Samples]:
+    with closing(blocks):
+        for block in blocks:
+            yield mean_of_channels(block)
+
+
+def _limited(blocks: Generator[Channels], num_samples: int) -> Generator[Channels]:
     """The first `num_samples` of a stream, which is closed after them."""
-    for block in blocks:
-        yield block[:num_samples]
-        num_samples -= len(block)
-        if num_samples <= 0:
-            break
-    if hasattr(blocks, "close"):
-        blocks.close()  # type: ignore[attr-defined]
+    with closing(blocks):
+        for block in blocks:
+            yield block[:, :num_samples]
+            num_samples -= block.shape[1]
+            if num_samples <= 0:
+                break
 
 
 def _gathered(blocks: Iterator[Samples], num_samples: int) -> Iterator[Samples]:

@@ -1,4 +1,4 @@
-"""One open sound file, read by ffmpeg.  A path -> blocks of mono float32 samples.
+"""One open sound file, read by ffmpeg.  A path -> blocks of float32 channels.
 
 For what libsndfile cannot read: M4A/AAC, MP3, WMA, AMR, the sound of video.
 """
@@ -11,15 +11,8 @@ import av
 import av.error
 import numpy as np
 import soxr
-from jaxtyping import Float
 
-from wavtext.audio.readers import (
-    AudioInfo,
-    CannotReadError,
-    Samples,
-    checked_rate,
-    mean_of_channels,
-)
+from wavtext.audio.readers import AudioInfo, CannotReadError, Channels, checked_rate
 
 _PREROLL = 1.0  # s decoded before a seek's target, for codecs that build on what came before
 _FORMATS = {
@@ -83,14 +76,14 @@ class PyavReader:
             codec=context.codec.canonical_name,
         )
 
-    def blocks(self, start: int) -> Iterator[Samples]:
-        """Mono blocks of one codec frame each, from sample `start` to the end."""
+    def blocks(self, start: int) -> Iterator[Channels]:
+        """Blocks of one codec frame each, from sample `start` to the end."""
         position = 0
         try:
             for position, block in self._positioned(start):
-                if position + len(block) > start:
-                    yield block[max(0, start - position) :]
-                position += len(block)
+                if position + block.shape[1] > start:
+                    yield block[:, max(0, start - position) :]
+                position += block.shape[1]
         except (av.error.FFmpegError, ValueError, OSError, IndexError) as error:
             raise CannotReadError(_reason(error)) from error
         declared = self.info.duration
@@ -99,8 +92,8 @@ class PyavReader:
             if missing > max(0.2, 0.01 * declared):
                 self.flaw = "part of it is missing"
 
-    def _positioned(self, start: int) -> Iterator[tuple[int, Samples]]:
-        """(position in the clip, samples) of each frame, from one at or before `start` on."""
+    def _positioned(self, start: int) -> Iterator[tuple[int, Channels]]:
+        """(position in the clip, channels) of each frame, from one at or before `start` on."""
         frames = self._frames()
         frame = next(frames, None)
         if frame is None:
@@ -176,17 +169,17 @@ class _File:
 
 def _counted(
     frame: Any, frames: Iterator[Any], position: int, rate: int
-) -> Iterator[tuple[int, Samples]]:
+) -> Iterator[tuple[int, Channels]]:
     while frame is not None:
-        block = mean_of_channels(_float_channels(frame))
+        block = _float_channels(frame)
         if frame.sample_rate != rate:  # streams spliced together
-            block = soxr.resample(block, frame.sample_rate, rate)
+            block = soxr.resample(block.T, frame.sample_rate, rate).T
         yield position, block
-        position += len(block)
+        position += block.shape[1]
         frame = next(frames, None)
 
 
-def _float_channels(frame: Any) -> Float[np.ndarray, "channels samples"]:
+def _float_channels(frame: Any) -> Channels:
     """The frame's channels, integers scaled to full scale [-1, 1]."""
     array = frame.to_ndarray()
     if not frame.format.is_planar:

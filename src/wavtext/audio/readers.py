@@ -1,21 +1,23 @@
-"""One open sound file.  A path -> blocks of mono float32 samples at the file's own rate.
+"""One open sound file.  A path -> blocks of float32 channels at the file's own rate.
 
 Two readers behind one protocol: libsndfile (SoundFileReader, fast) and ffmpeg (pyav_reader.py,
-which reads what libsndfile cannot). Both average the channels themselves: ffmpeg's own down-mix is
-√2 louder than the mean for stereo.
+which reads what libsndfile cannot).  Neither mixes channels: ffmpeg's own down-mix is √2 louder
+than the mean for stereo.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import soundfile
 from jaxtyping import Float
 
 from wavtext.audio.waveform import Samples
+
+Channels: TypeAlias = Float[np.ndarray, "channels samples"]
 
 _CHUNK = 1 << 16  # frames of one read, at most: what is lost where a file is damaged
 _CHUNK_VALUES = 1 << 18  # of all channels
@@ -48,8 +50,8 @@ class Reader(Protocol):
     info: AudioInfo
     flaw: str  # what was found to be wrong with the file so far, in words; empty: nothing
 
-    def blocks(self, start: int) -> Iterator[Samples]:
-        """Mono blocks from frame `start` to the end; raises CannotReadError where it breaks."""
+    def blocks(self, start: int) -> Iterator[Channels]:
+        """Blocks from frame `start` to the end; raises CannotReadError where it breaks."""
         ...
 
     def close(self) -> None:
@@ -82,8 +84,8 @@ class SoundFileReader:
         if _is_cut_short(self._file.extra_info):
             self.flaw = "it is cut short"
 
-    def blocks(self, start: int) -> Iterator[Samples]:
-        """Mono blocks of 65,536 frames or a second, from frame `start` to the end."""
+    def blocks(self, start: int) -> Iterator[Channels]:
+        """Blocks of 65,536 frames or a second, from frame `start` to the end."""
         file = self._file
         count = max(1, min(_CHUNK, _CHUNK_VALUES // file.channels, max(file.samplerate, 1_000)))
         try:
@@ -92,7 +94,7 @@ class SoundFileReader:
             position = start
             while len(frames := file.read(count, dtype="float32", always_2d=True)):
                 position += len(frames)
-                yield mean_of_channels(frames.T)
+                yield frames.T
         except (soundfile.SoundFileError, OSError) as error:
             raise CannotReadError(_reason(error)) from error
         if position < file.frames - file.samplerate // 10:
@@ -118,7 +120,7 @@ def _is_cut_short(notes: str) -> bool:
     return _OGG_WITHOUT_END in notes
 
 
-def mean_of_channels(channels: Float[np.ndarray, "channels samples"]) -> Samples:
+def mean_of_channels(channels: Channels) -> Samples:
     """The average of the channels, as loud as one of them when all are equal."""
     if len(channels) == 1:
         return np.ascontiguousarray(channels[0])

@@ -63,6 +63,7 @@ class ModelConfig:
     logit_scale: float = 20.0  # turns cosines into the shares of `Model.classify`
     license: str = ""  # of the weights, an SPDX expression, or "unclear"
     description: str = ""  # one line
+    restore_clipping: bool = False  # rebuild clipped peaks (wavtext.audio.clipping) before all else
     log_mel: LogMelConfig
     windows: WindowConfig
     audio: AudioGraphConfig | None = None
@@ -124,6 +125,8 @@ def identity(folder: Path, config: ModelConfig) -> str:
     settings = to_dict(config)
     if config.text:
         del settings["text"]["probe"]
+    if not config.restore_clipping:  # so that models from before this setting stay who they are
+        del settings["restore_clipping"]
     for name in ("name", "logit_scale", "license", "description", "provenance"):
         settings.pop(name, None)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

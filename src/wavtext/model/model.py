@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from wavtext.audio.clipping import restore
 from wavtext.audio.decode import stream_audio
 from wavtext.audio.log_mel import log_mel
 from wavtext.audio.waveform import Waveform
@@ -187,10 +188,12 @@ class Model:
         """
         rate = self.sample_rate
         if isinstance(sound, Waveform):
-            blocks = iter([sound.resample(rate).samples])
+            heard = restore(sound) if self.config.restore_clipping else sound
+            blocks = iter([heard.resample(rate).samples])
             name = "The waveform"
         else:
-            blocks, name = stream_audio(sound, rate), str(sound)
+            restoring = self.config.restore_clipping
+            blocks, name = stream_audio(sound, rate, restore_clipping=restoring), str(sound)
         for start, end, samples in iter_windows(blocks, rate, self.config.windows, name=name):
             yield start, end, log_mel(samples, self.config.log_mel)
 

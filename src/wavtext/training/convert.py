@@ -115,6 +115,7 @@ def export_run(run: Path, out: Path, *, precision: Precision = "auto") -> Path:
         text=TextGraphConfig(max_tokens=config.text.max_tokens),
         tokenizer=tokenizer,
         precision=precision,
+        restore_clipping=config.audio.encoder == "compact",  # as the model in the package
         license="as the data it was trained on allows",
         description=f"Trained by wavtext: {config.audio.encoder} and {config.text.name}.",
         provenance={
@@ -135,6 +136,7 @@ def write_folder(
     text: TextGraphConfig | None,
     tokenizer: Tokenizer | None,
     precision: Precision = "auto",
+    restore_clipping: bool = False,
     license: str = "",
     description: str = "",
     provenance: dict[str, Any] | None = None,
@@ -154,6 +156,7 @@ def write_folder(
         logit_scale=float(module.logit_scale.detach().exp()) if is_clap else 20.0,
         license=license,
         description=description,
+        restore_clipping=restore_clipping,
         log_mel=log_mel,
         windows=windows,
         audio=AudioGraphConfig(precision=precision),
