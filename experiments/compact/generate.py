@@ -81,6 +81,12 @@ def crop_of(rng: np.random.Generator, sound: np.ndarray, samples: int, paced: fl
     )
 
 
+def beside(mix: np.ndarray, other: np.ndarray, below: float) -> np.ndarray:
+    """Both sounds, the second's power so many dB below the first's."""
+    power = np.sqrt((mix**2).mean() / max((other**2).mean(), 1e-9))
+    return mix + other * power * 10 ** (-below / 20)
+
+
 def heard_in(mix: np.ndarray, yamnet: Yamnet, mobile_net: MobileNet) -> dict[str, np.ndarray]:
     """What both teachers make of a crop at 22,050 Hz."""
     low = soxr.resample(mix, 22_050, YAMNET_RATE)
@@ -127,8 +133,7 @@ def shard(job: tuple[int, str, str, str, str, dict[str, float]]) -> str:
             b = int(rng.choice(len(_sounds), p=p))
             other = crop_of(rng, _sounds[b], samples, shares["paced"])
             below = rng.uniform(-3, 20)  # dB
-            power = np.sqrt((mix**2).mean() / max((other**2).mean(), 1e-9))
-            mix = mix + other * power * 10 ** (-below / 20)
+            mix = beside(mix, other, below)
             who[i, 1], level[i] = b, below
         if rng.random() < shares["noisy"]:  # hiss, rumble
             noise = rng.standard_normal(samples).astype(np.float32)

@@ -12,7 +12,9 @@ mn04_as (MIT; Schmid, Koutini and Widmer, ICASSP 2023)
 """
 
 import hashlib
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
@@ -58,20 +60,8 @@ class MobileNet:
     """A stretch of up to 10 s, heard twice: with silence after it, and repeated."""
 
     def __init__(self, path: Path | str) -> None:
-        import openvino
-
-        content = Path(path).read_bytes()
-        if hashlib.sha256(content).hexdigest() != MOBILE_NET_SHA256:
-            raise SystemExit(f"{path}: not the checkpoint that teachers.py names.")
-        network = _MobileNetV3()
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         example = torch.zeros(2, 1, 128, MOBILE_NET_LENGTH // 320)
-        graph = openvino.convert_model(network.eval(), example_input=example)
-        graph.reshape(list(example.shape))
-        settings = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-        self.request = openvino.Core().compile_model(graph, "CPU", settings).create_infer_request()
-        self.bank = _mel_bank()
-        self.window = torch.hann_window(800, periodic=False)
+        self.request = _compiled(_published(path), example)
 
     def hear(self, samples: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
         """Waveform -> probabilities (521,), representation (384,).
@@ -88,17 +78,58 @@ class MobileNet:
 
     def run(self, waves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(2, 320000) -> logits (2, 527), representations (2, 384)."""
-        self.request.infer({0: self.log_mel(torch.from_numpy(waves.astype(np.float32))).numpy()})
+        self.request.infer({0: _log_mel(waves).numpy()})
         logits, representation = (self.request.get_output_tensor(i).data.copy() for i in (0, 1))
         return logits, representation
 
-    def log_mel(self, waves: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, 1, 128, frames), as the checkpoint was trained."""
-        waves = waves[:, 1:] - 0.97 * waves[:, :-1]
-        spectrum = torch.stft(waves, 1024, 320, 800, self.window, return_complex=True)
-        return ((torch.log(self.bank @ spectrum.abs().square() + 1e-5) + 4.5) / 5)[:, None]
+
+class MobileNetMoments:
+    """The same network, every 0.32 s: what its representation is the mean of."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.network = _Moments(_published(path))
+        self.requests: dict[int, Any] = {}  # by frames
+
+    def hear(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """A stretch of any length -> (moments, 384)."""
+        log_mel = _log_mel(soxr.resample(samples, rate, MOBILE_NET_RATE)[None])
+        frames = log_mel.shape[-1]
+        if frames not in self.requests:
+            self.requests[frames] = _compiled(self.network, log_mel)
+        self.requests[frames].infer({0: log_mel.numpy()})
+        return self.requests[frames].get_output_tensor(0).data[0].copy()
 
 
+def _published(path: Path | str) -> "_MobileNetV3":
+    """The network with the checkpoint's weights."""
+    content = Path(path).read_bytes()
+    if hashlib.sha256(content).hexdigest() != MOBILE_NET_SHA256:
+        raise SystemExit(f"{path}: not the checkpoint that teachers.py names.")
+    network = _MobileNetV3()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network.eval()
+
+
+def _compiled(network: nn.Module, example: Tensor) -> Any:
+    """OpenVINO's request for inputs of the example's shape, on one thread."""
+    import openvino
+
+    graph = openvino.convert_model(network, example_input=example)
+    graph.reshape(list(example.shape))
+    settings = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    return openvino.Core().compile_model(graph, "CPU", settings).create_infer_request()
+
+
+def _log_mel(waves: np.ndarray) -> Tensor:
+    """(batch, samples) at 32 kHz -> (batch, 1, 128, frames), as the checkpoint was trained."""
+    sound = torch.from_numpy(waves.astype(np.float32))
+    sound = sound[:, 1:] - 0.97 * sound[:, :-1]
+    window = torch.hann_window(800, periodic=False)
+    spectrum = torch.stft(sound, 1024, 320, 800, window, return_complex=True)
+    return ((torch.log(_mel_bank() @ spectrum.abs().square() + 1e-5) + 4.5) / 5)[:, None]
+
+
+@cache
 def _mel_bank() -> Tensor:
     """(128, 513): triangles over the Kaldi mel scale, 0 to 15 kHz, not normalised."""
     to_mel = lambda hertz: 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
@@ -203,6 +234,17 @@ class _MobileNetV3(nn.Module):
     def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         representation = self.features(log_mel).mean((2, 3))
         return self.classifier(representation), representation
+
+
+class _Moments(nn.Module):
+    """(batch, 1, 128, frames) -> (batch, frames / 32, 384): the mean over frequencies alone."""
+
+    def __init__(self, network: _MobileNetV3) -> None:
+        super().__init__()
+        self.features = network.features
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.features(log_mel).mean(2).transpose(1, 2)
 
 
 def hear_in_patches(yamnet: Yamnet, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,147 @@
+"""Sounds -> crops, each with what MobileNet hears in it moment by moment.
+
+    python experiments/compact/moments.py --crops runs/compact/crops --packed runs/compact/packed \
+        --roots ../shared/corpus runs/gathered --mobile-net mn04_as_mAP_432.pt \
+        --out runs/compact/moments --shards 72
+
+A crop's 384 numbers say little of how a network comes by them; 384 every third of a second say
+more (follow.py).  The teacher hears what the student does: mixtures, other speeds, other colours,
+noise.  The sounds are those that generate.py left in --crops; a shard is one .npz of log-mels
+(packed, mels.py) and moments, seeded by its number; one that exists is kept.  Beside them held-*.npz:
+the same of validation's windows (heard.py).
+"""
+
+import argparse
+import json
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from crops import FRAMES
+from generate import CROPS, LENGTHS, beside, crop_of, load_sounds
+from heard import LEVEL, windows_of
+from mels import packed_mel
+from split import locate, split_of
+from teachers import MobileNetMoments
+
+RATE = 22_050  # Hz
+SEED = 10_000  # of the first shard: not one of generate.py's
+PACED, MIXED, COLOURED, NOISY = 0.2, 0.3, 0.3, 0.25  # shares of the crops
+
+
+def coloured(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
+    """Through a smooth curve over the octaves from 40 Hz, of 5 dB deviation at each of seven
+    points.
+    """
+    decibels = rng.normal(0, 5, 7)
+    hertz = np.maximum(np.fft.rfftfreq(len(sound), 1 / RATE), 40)
+    at = np.log2(hertz / 40) / np.log2(RATE / 2 / 40) * 6
+    curve = 10 ** (np.interp(at, np.arange(7), decibels) / 20)
+    return np.fft.irfft(np.fft.rfft(sound) * curve, len(sound)).astype(np.float32)
+
+
+def noise(rng: np.random.Generator, samples: int) -> np.ndarray:
+    """Steady noise of power 1, from a little brighter than white to darker than brown."""
+    white = np.fft.rfft(rng.standard_normal(samples))
+    hertz = np.maximum(np.fft.rfftfreq(samples, 1 / RATE), 30)
+    sound = np.fft.irfft(white * hertz ** -rng.uniform(-0.2, 1.2), samples)
+    return (sound / np.sqrt((sound**2).mean())).astype(np.float32)
+
+
+def crop(rng: np.random.Generator, draw, samples: int) -> np.ndarray:
+    """One crop: `draw()` gives a sound (samples,) int16."""
+    mix = crop_of(rng, draw(), samples, PACED).astype(np.float32)
+    if rng.random() < MIXED:
+        other = crop_of(rng, draw(), samples, PACED)
+        mix = beside(mix, other, rng.uniform(-3, 20))
+    if rng.random() < COLOURED:
+        mix = coloured(rng, mix)
+    if rng.random() < NOISY:
+        level = np.sqrt((mix**2).mean())
+        mix = mix + noise(rng, samples) * level * 10 ** (-rng.uniform(5, 40) / 20)
+    mix = mix / max(np.abs(mix).max(), 1e-4) * 10 ** (-rng.uniform(1, 18) / 20)
+    return mix.astype(np.float32)
+
+
+@cache
+def teacher_of(path: str) -> MobileNetMoments:
+    return MobileNetMoments(path)
+
+
+@cache
+def sounds_of(folder: Path) -> tuple[list[np.ndarray], np.ndarray]:
+    """generate.py's sounds, and how often to draw each: no source drowns the others."""
+    stops = np.load(folder / "stops.npy")
+    sounds = np.split(np.load(folder / "flat.npy", mmap_mode="r"), stops[:-1])
+    clips = json.loads((folder / "clips.json").read_text())
+    many = Counter(clip["source"] for clip in clips)
+    weight = np.clip(np.sqrt(np.diff(stops, prepend=0) / RATE), 0.7, 6.0)
+    weight *= [min(1.0, (120 / many[clip["source"]]) ** 0.5) for clip in clips]
+    weight *= [split_of(clip) == "train" for clip in clips]  # not what was screened since
+    return sounds, weight / weight.sum()
+
+
+def heard_moments(crops: list[np.ndarray], mobile_net: str) -> dict[str, np.ndarray]:
+    teacher = teacher_of(mobile_net)
+    moments = np.stack([teacher.hear(each, RATE) for each in crops]).astype(np.float16)
+    return {"mel": np.stack([packed_mel(each) for each in crops]), "moments": moments}
+
+
+def shard(job: tuple[int, Path, Path, str]) -> str:
+    """Make one shard."""
+    number, crops, out, mobile_net = job
+    target = out / f"{number:04d}.npz"
+    if not target.exists():
+        sounds, weight = sounds_of(crops)
+        rng = np.random.default_rng(SEED + number)
+        frames = FRAMES[number % len(FRAMES)]
+        draw = lambda: sounds[rng.choice(len(sounds), p=weight)]
+        count = CROPS if frames < 216 else CROPS // 2
+        made = [crop(rng, draw, LENGTHS[frames]) for _ in range(count)]
+        write(target, heard_moments(made, mobile_net))
+    return target.name
+
+
+def write(target: Path, arrays: dict[str, np.ndarray]) -> None:
+    partial = target.with_suffix(".part.npz")
+    np.savez(partial, **arrays)
+    partial.rename(target)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--crops", type=Path, required=True, help="what generate.py left")
+    parser.add_argument("--packed", type=Path, required=True)
+    parser.add_argument("--roots", type=Path, nargs="+", required=True)
+    parser.add_argument("--mobile-net", required=True, help="see teachers.py")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--shards", type=int, default=72)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        (number, arguments.crops, arguments.out, arguments.mobile_net)
+        for number in range(arguments.shards)
+    ]
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        for name in pool.map(shard, jobs):
+            print(name, flush=True)
+    clips = json.loads((arguments.packed / "clips.json").read_text())
+    paths = [
+        locate(clip["file"], arguments.roots) for clip in clips if split_of(clip) == "validation"
+    ]
+    by_length: dict[int, list[np.ndarray]] = {}
+    for sound in load_sounds(paths)[0]:
+        for window in windows_of(sound):
+            heard = window.astype(np.float32) / 32_000 * np.float32(LEVEL)
+            by_length.setdefault(len(window), []).append(heard)
+    for samples, windows in by_length.items():
+        target = arguments.out / f"held-{samples}.npz"
+        write(target, heard_moments(windows, arguments.mobile_net))
+        print(target.name, len(windows), flush=True)
+
+
+if __name__ == "__main__":
+    main()
