@@ -26,14 +26,13 @@ import torch
 import torch.nn.functional as F
 from augment import spoil
 from crops import load_shards, shard_paths
-from fit import NEAR
 from learner import Learner
 from losses import bank_loss, calm_loss, caption_loss, heard_texts, relate_loss
 from mels import decibels
 from quantise import CALIBRATION, training_windows
 from scipy import stats
 from stem import Stem
-from text_bank import PHRASES, captions_of, load_minilm, load_phrases, plain_features
+from text_bank import NEAR, PHRASES, captions_of, load_minilm, load_phrases, plain_features
 from told import correct, told_labels
 from torch import Tensor, nn
 from validate import jobs_of, scores_of, validation_of

@@ -38,7 +38,7 @@ import torch
 import torch.nn.functional as F
 from augment import elsewhere, spoil
 from crops import Crops, load_shards, shard_paths
-from learner import Learner
+from learner import KEEP_EVERY, Learner, go_on, keep
 from losses import bank_loss, calm_loss, caption_loss, follow_loss, heard_texts, relate_loss
 from mels import decibels
 from quantise import CALIBRATION, training_windows
@@ -50,9 +50,7 @@ from validate import scores_of, validation_of
 
 from wavtext.training.checkpoint import read_tensors
 from wavtext.training.clap import Clap
-from wavtext.training.run import load_checkpoint, save_atomically
-
-KEEP_EVERY = 100  # steps, after which a stopped run can go on
+from wavtext.training.run import save_atomically
 
 
 class Student:
@@ -141,23 +139,6 @@ class Student:
         if "followed" in crops:
             found["follow"] = follow_loss(heard, torch.from_numpy(crops["followed"]))
         return found
-
-
-def keep(learner: Learner, rng: np.random.Generator, folder: Path) -> None:
-    """Write what `go_on` needs."""
-    numbers = [random.getstate(), rng.bit_generator.state]
-    state = {"torch": torch.get_rng_state(), "others": json.dumps(numbers)}
-    save_atomically(folder / "state.pt", learner.state() | state)
-
-
-def go_on(learner: Learner, rng: np.random.Generator, folder: Path) -> int:
-    """Restore what `keep` wrote: the steps that were taken."""
-    state = load_checkpoint(folder / "state.pt")
-    learner.restore(state)
-    torch.set_rng_state(state["torch"])
-    (version, numbers, gauss), rng.bit_generator.state = json.loads(state["others"])
-    random.setstate((version, tuple(numbers), gauss))
-    return learner.taken
 
 
 def settings_of(arguments: argparse.Namespace) -> str:

@@ -18,8 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from crops import FRAMES, shard_paths
-from fit import KEEP_EVERY, go_on, keep
-from learner import Learner
+from learner import KEEP_EVERY, Learner, go_on, keep
 from mels import decibels
 from text_bank import load_minilm, model_of, weights_of
 from torch import Tensor, nn
@@ -150,7 +149,7 @@ def main() -> None:
             with learner.averaged():
                 found = explained(follower, held)
                 save_atomically(arguments.out / "fit.pt", model.state_dict())
-            found |= {"loss": float(of_each + of_means), "seconds": time.time() - begin}
+            found |= {"loss": (of_each + of_means).item(), "seconds": time.time() - begin}
             line = {name: round(value, 4) for name, value in found.items()}
             print(step, line, flush=True)
 

@@ -1,15 +1,22 @@
 """How the compact model's scripts learn: AdamW, one cosine, and the running mean that is kept."""
 
+import json
 import math
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wavtext.training.run import load_checkpoint, save_atomically
+
 LONGEST = 5.0  # of the gradient
 REMEMBERS = 0.99  # of the running mean: over the last hundred steps or so
+KEEP_EVERY = 100  # steps, after which a stopped run can go on
 
 
 class Learner:
@@ -92,3 +99,20 @@ class Learner:
     def _set(self, values: list[Tensor]) -> None:
         for parameter, value in zip(self.learns, values, strict=True):
             parameter.copy_(value)
+
+
+def keep(learner: Learner, rng: np.random.Generator, folder: Path) -> None:
+    """Write what `go_on` needs."""
+    numbers = [random.getstate(), rng.bit_generator.state]
+    state = {"torch": torch.get_rng_state(), "others": json.dumps(numbers)}
+    save_atomically(folder / "state.pt", learner.state() | state)
+
+
+def go_on(learner: Learner, rng: np.random.Generator, folder: Path) -> int:
+    """Restore what `keep` wrote: the steps that were taken."""
+    state = load_checkpoint(folder / "state.pt")
+    learner.restore(state)
+    torch.set_rng_state(state["torch"])
+    (version, numbers, gauss), rng.bit_generator.state = json.loads(state["others"])
+    random.setstate((version, tuple(numbers), gauss))
+    return learner.taken

@@ -1,6 +1,7 @@
 """What the compact model learns from, and how (experiments/compact: losses.py, learner.py,
 crops.py, mels.py, augment.py, prune.py), by hand and by loop."""
 
+import ast
 import random
 import re
 from pathlib import Path
@@ -444,6 +445,27 @@ def test_the_weakest_classes_are_those_whose_first_ten_are_others() -> None:
         {"class": "cat", "right": 6, "others": {"dog": 4}},
         {"class": "dog", "right": 10, "others": {}},  # three cows are too few to say anything
     ]
+
+
+def test_what_a_script_takes_from_another_is_there() -> None:
+    trees = {path.stem: ast.parse(path.read_text()) for path in COMPACT.glob("*.py")}
+
+    def names(tree: ast.Module) -> set[str]:
+        found: set[str] = set()
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                found |= {each.asname or each.name for each in node.names}
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+                found |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+        return found
+
+    for script, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in trees:
+                missing = {each.name for each in node.names} - names(trees[node.module])
+                assert not missing, f"{script} takes {missing} from {node.module}"
 
 
 def test_a_title_is_borne_out_where_a_teacher_hears_a_label_of_its_class() -> None:
