@@ -54,6 +54,15 @@ def load_sounds(paths: list[Path]) -> tuple[list[np.ndarray], np.ndarray]:
     return sounds, np.clip(np.sqrt(length), 0.7, 6.0)
 
 
+def shares_of(clips: list[dict]) -> np.ndarray:
+    """(clips,): what their weights are multiplied with, so that no source drowns the others and
+    nothing is drawn that was screened since.
+    """
+    many = Counter(clip["source"] for clip in clips)
+    even = [min(1.0, (120 / many[clip["source"]]) ** 0.5) for clip in clips]
+    return np.array(even) * [split_of(clip) == "train" for clip in clips]
+
+
 def crop_of(rng: np.random.Generator, sound: np.ndarray, samples: int, paced: float) -> np.ndarray:
     """A random stretch; a short sound repeats or stands in silence; a share of them is faster or
     slower.
@@ -189,11 +198,7 @@ def main() -> None:
     if not flat.exists():
         roots = [Path(root) for root in arguments.roots]
         sounds, weight = load_sounds([locate(clip["file"], roots) for clip in clips])
-        many = Counter(clip["source"] for clip in clips)
-        weight *= [
-            min(1.0, (120 / many[clip["source"]]) ** 0.5) for clip in clips
-        ]  # no source drowns the others
-        weight *= [split_of(clip) == "train" for clip in clips]  # not what was screened since
+        weight *= shares_of(clips)
         if arguments.last:  # as often as they missed in the shards that are there
             new = np.arange(len(clips)) >= len(clips) - arguments.last
             others = weight[~new].sum()

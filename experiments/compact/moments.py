@@ -13,14 +13,13 @@ the same of validation's windows (heard.py).
 
 import argparse
 import json
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from crops import FRAMES
-from generate import CROPS, LENGTHS, beside, crop_of, load_sounds
+from generate import CROPS, LENGTHS, beside, crop_of, load_sounds, shares_of
 from heard import LEVEL, windows_of
 from mels import packed_mel
 from split import locate, split_of
@@ -76,10 +75,8 @@ def sounds_of(folder: Path) -> tuple[list[np.ndarray], np.ndarray]:
     stops = np.load(folder / "stops.npy")
     sounds = np.split(np.load(folder / "flat.npy", mmap_mode="r"), stops[:-1])
     clips = json.loads((folder / "clips.json").read_text())
-    many = Counter(clip["source"] for clip in clips)
     weight = np.clip(np.sqrt(np.diff(stops, prepend=0) / RATE), 0.7, 6.0)
-    weight *= [min(1.0, (120 / many[clip["source"]]) ** 0.5) for clip in clips]
-    weight *= [split_of(clip) == "train" for clip in clips]  # not what was screened since
+    weight *= shares_of(clips)
     return sounds, weight / weight.sum()
 
 

@@ -45,20 +45,23 @@ def restored(blocks: Generator[Channels], sample_rate: int) -> Generator[Channel
         held, known = ahead[0][:, :0], 0  # as it came; how much of it was passed on already
         for block in chain((ahead.popleft() for _ in range(len(ahead))), blocks):
             held = np.concatenate([held, block], axis=1)
-            until = _decided(held, level, longest)
+            found = _plateaus_of(held, level)
+            until = _decided(held.shape[1], found, longest)
             if until > known:
-                yield _rebuilt(held, level, longest)[:, known:until]
+                yield _rebuilt(held, level, found, longest)[:, known:until]
             known = max(known, until)
             begin = max(0, known - _BESIDE)
             held, known = held[:, begin:], known - begin
         if held.shape[1] > known:
-            yield _rebuilt(held, level, longest)[:, known:]
+            yield _rebuilt(held, level, _plateaus_of(held, level), longest)[:, known:]
 
 
 def restore(waveform: Waveform) -> Waveform:
     """A waveform with its clipped peaks rebuilt."""
     channels, rate = waveform.samples[None], waveform.sample_rate
-    samples = _rebuilt(channels, _level(channels, rate), round(LONGEST * rate))[0]
+    level = _level(channels, rate)
+    found = _plateaus_of(channels, level)
+    samples = _rebuilt(channels, level, found, round(LONGEST * rate))[0]
     return waveform if samples is waveform.samples else Waveform(samples, rate)
 
 
@@ -91,6 +94,11 @@ def _level(channels: Channels, sample_rate: int) -> Float[np.ndarray, " channels
     return np.maximum(heard.max(axis=1), -heard.min(axis=1))
 
 
+def _plateaus_of(held: Channels, level: Float[np.ndarray, " channels"]) -> list[_Plateaus]:
+    """Those of each channel."""
+    return [_plateaus(*each) for each in zip(held, level, strict=True)]
+
+
 def _plateaus(samples: Samples, level: float) -> _Plateaus:
     margin = np.float32(TOLERANCE * level)
     at = np.flatnonzero(np.abs(samples) >= level - margin)  # few, mostly: the rest is for these
@@ -103,10 +111,8 @@ def _plateaus(samples: Samples, level: float) -> _Plateaus:
     return _Plateaus(at[first], at[last] + 1, sign[first])
 
 
-def _decided(held: Channels, level: Float[np.ndarray, " channels"], longest: int) -> int:
-    """How many samples later ones cannot change; no channel's plateau is cut there."""
-    until = held.shape[1]
-    found = [_plateaus(*each) for each in zip(held, level, strict=True)]
+def _decided(until: int, found: list[_Plateaus], longest: int) -> int:
+    """How many of `until` samples later ones cannot change; no channel's plateau is cut there."""
     begin = np.concatenate([each.begin for each in found])
     end = np.concatenate([each.end for each in found])
     short = end - begin <= longest
@@ -118,15 +124,20 @@ def _decided(held: Channels, level: Float[np.ndarray, " channels"], longest: int
     return until
 
 
-def _rebuilt(held: Channels, level: Float[np.ndarray, " channels"], longest: int) -> Channels:
+def _rebuilt(
+    held: Channels,
+    level: Float[np.ndarray, " channels"],
+    found: list[_Plateaus],
+    longest: int,
+) -> Channels:
     """What is decided, rebuilt; the same arrays where that is nothing."""
-    parts = [_rebuild(*each, longest) for each in zip(held, level, strict=True)]
+    parts = [_rebuild(*each, longest) for each in zip(held, level, found, strict=True)]
     return parts[0][None] if len(parts) == 1 else np.stack(parts)
 
 
-def _rebuild(samples: Samples, level: float, longest: int) -> Samples:
+def _rebuild(samples: Samples, level: float, found: _Plateaus, longest: int) -> Samples:
     """One channel with its plateaus rebuilt, but those at its ends or longer than `longest`."""
-    begin, end, sign = _plateaus(samples, level)
+    begin, end, sign = found
     length = end - begin
     inside = (begin >= _BESIDE) & (end <= len(samples) - _BESIDE)
     chosen = inside & (length > 1) & (length <= longest)
