@@ -2,13 +2,15 @@
 
     python experiments/compact/moments.py --crops runs/compact/crops --packed runs/compact/packed \
         --roots ../shared/corpus runs/gathered --mobile-net mn04_as_mAP_432.pt \
-        --out runs/compact/moments --shards 72
+        --out runs/compact/moments --shards 193 --strange 60
 
 A crop's 384 numbers say little of how a network comes by them; 384 every third of a second say
 more (follow.py).  The teacher hears what the student does: mixtures, other speeds, other colours,
-noise.  The sounds are those that generate.py left in --crops; a shard is one .npz of log-mels
-(packed, mels.py) and moments, seeded by its number; one that exists is kept.  Beside them held-*.npz:
-the same of validation's windows (heard.py).
+noise; but what is clipped for the student the teacher hears as it was.  The last --strange shards
+hold sounds that are like none of the collection's (strange.py).  The sounds are those that
+generate.py left in --crops; a shard is one .npz of log-mels (packed, mels.py) and moments, seeded by
+its number; one that exists is kept.  Beside them held-*.npz: the same of validation's windows
+(heard.py).
 """
 
 import argparse
@@ -23,38 +25,30 @@ from generate import CROPS, LENGTHS, beside, crop_of, load_sounds, shares_of
 from heard import LEVEL, windows_of
 from mels import packed_mel
 from split import locate, split_of
+from strange import RATE, Draw, coloured, noise, paced, strange
 from teachers import MobileNetMoments
 
-RATE = 22_050  # Hz
+from wavtext.audio.clipping import restore
+from wavtext.audio.waveform import Waveform
+
 SEED = 10_000  # of the first shard: not one of generate.py's
 PACED, MIXED, COLOURED, NOISY = 0.2, 0.3, 0.3, 0.25  # shares of the crops
+CLIPPED = 0.15  # share of what is clipped besides, for the student
 
 
-def coloured(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
-    """Through a smooth curve over the octaves from 40 Hz, of 5 dB deviation at each of seven
-    points.
-    """
-    decibels = rng.normal(0, 5, 7)
-    hertz = np.maximum(np.fft.rfftfreq(len(sound), 1 / RATE), 40)
-    at = np.log2(hertz / 40) / np.log2(RATE / 2 / 40) * 6
-    curve = 10 ** (np.interp(at, np.arange(7), decibels) / 20)
-    return np.fft.irfft(np.fft.rfft(sound) * curve, len(sound)).astype(np.float32)
-
-
-def noise(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Steady noise of power 1, from a little brighter than white to darker than brown."""
-    white = np.fft.rfft(rng.standard_normal(samples))
-    hertz = np.maximum(np.fft.rfftfreq(samples, 1 / RATE), 30)
-    sound = np.fft.irfft(white * hertz ** -rng.uniform(-0.2, 1.2), samples)
-    return (sound / np.sqrt((sound**2).mean())).astype(np.float32)
-
-
-def crop(rng: np.random.Generator, draw, samples: int) -> np.ndarray:
+def crop(
+    rng: np.random.Generator, draw: Draw, samples: int, *, is_strange: bool = False
+) -> np.ndarray:
     """One crop: `draw()` gives a sound (samples,) int16."""
-    mix = crop_of(rng, draw(), samples, PACED).astype(np.float32)
+
+    def other() -> np.ndarray:
+        if is_strange:
+            return paced(rng, draw(), samples)
+        return crop_of(rng, draw(), samples, PACED)
+
+    mix = strange(rng, draw, samples) if is_strange else other().astype(np.float32)
     if rng.random() < MIXED:
-        other = crop_of(rng, draw(), samples, PACED)
-        mix = beside(mix, other, rng.uniform(-3, 20))
+        mix = beside(mix, other(), rng.uniform(-3, 20))
     if rng.random() < COLOURED:
         mix = coloured(rng, mix)
     if rng.random() < NOISY:
@@ -62,6 +56,14 @@ def crop(rng: np.random.Generator, draw, samples: int) -> np.ndarray:
         mix = mix + noise(rng, samples) * level * 10 ** (-rng.uniform(5, 40) / 20)
     mix = mix / max(np.abs(mix).max(), 1e-4) * 10 ** (-rng.uniform(1, 18) / 20)
     return mix.astype(np.float32)
+
+
+def clipped(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
+    """Some of the crops driven into clipping, their peaks rebuilt, as the package would hear them."""
+    if rng.random() >= CLIPPED:
+        return sound
+    drive = 10 ** (rng.uniform(3, 18) / 20) / max(np.abs(sound).max(), 1e-4)
+    return restore(Waveform(np.clip(sound * drive, -1, 1).astype(np.float32), RATE)).samples
 
 
 @cache
@@ -80,15 +82,17 @@ def sounds_of(folder: Path) -> tuple[list[np.ndarray], np.ndarray]:
     return sounds, weight / weight.sum()
 
 
-def heard_moments(crops: list[np.ndarray], mobile_net: str) -> dict[str, np.ndarray]:
+def heard_moments(
+    crops: list[np.ndarray], student_hears: list[np.ndarray], mobile_net: str
+) -> dict[str, np.ndarray]:
     teacher = teacher_of(mobile_net)
     moments = np.stack([teacher.hear(each, RATE) for each in crops]).astype(np.float16)
-    return {"mel": np.stack([packed_mel(each) for each in crops]), "moments": moments}
+    return {"mel": np.stack([packed_mel(each) for each in student_hears]), "moments": moments}
 
 
-def shard(job: tuple[int, Path, Path, str]) -> str:
+def shard(job: tuple[int, bool, Path, Path, str]) -> str:
     """Make one shard."""
-    number, crops, out, mobile_net = job
+    number, is_strange, crops, out, mobile_net = job
     target = out / f"{number:04d}.npz"
     if not target.exists():
         sounds, weight = sounds_of(crops)
@@ -96,8 +100,8 @@ def shard(job: tuple[int, Path, Path, str]) -> str:
         frames = FRAMES[number % len(FRAMES)]
         draw = lambda: sounds[rng.choice(len(sounds), p=weight)]
         count = CROPS if frames < 216 else CROPS // 2
-        made = [crop(rng, draw, LENGTHS[frames]) for _ in range(count)]
-        write(target, heard_moments(made, mobile_net))
+        made = [crop(rng, draw, LENGTHS[frames], is_strange=is_strange) for _ in range(count)]
+        write(target, heard_moments(made, [clipped(rng, each) for each in made], mobile_net))
     return target.name
 
 
@@ -114,13 +118,14 @@ def main() -> None:
     parser.add_argument("--roots", type=Path, nargs="+", required=True)
     parser.add_argument("--mobile-net", required=True, help="see teachers.py")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--shards", type=int, default=72)
+    parser.add_argument("--shards", type=int, default=193)
+    parser.add_argument("--strange", type=int, default=60, help="shards after these")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (number, arguments.crops, arguments.out, arguments.mobile_net)
-        for number in range(arguments.shards)
+        (n, n >= arguments.shards, arguments.crops, arguments.out, arguments.mobile_net)
+        for n in range(arguments.shards + arguments.strange)
     ]
     with ProcessPoolExecutor(arguments.workers) as pool:
         for name in pool.map(shard, jobs):
@@ -136,7 +141,7 @@ def main() -> None:
             by_length.setdefault(len(window), []).append(heard)
     for samples, windows in by_length.items():
         target = arguments.out / f"held-{samples}.npz"
-        write(target, heard_moments(windows, arguments.mobile_net))
+        write(target, heard_moments(windows, windows, arguments.mobile_net))
         print(target.name, len(windows), flush=True)
 
 

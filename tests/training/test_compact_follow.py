@@ -76,3 +76,51 @@ def test_crops_are_mixed_coloured_and_noisy_as_they_say():
         assert made.shape == (27_562,)
         assert made.dtype == np.float32
         assert 10 ** (-18.1 / 20) < np.abs(made).max() < 1
+
+
+def test_some_crops_are_clipped_for_the_student_alone():
+    from moments import CLIPPED, clipped
+
+    rng = np.random.default_rng(0)
+    sound = np.sin(np.arange(22_050) / 9).astype(np.float32) * 0.3
+    heard = [clipped(rng, sound) for _ in range(200)]
+    driven = [each for each in heard if each is not sound]
+    assert len(driven) / 200 == pytest.approx(CLIPPED, abs=0.06)
+    for each in driven:
+        assert 1 < np.abs(each).max() <= 2  # its peaks are there again
+        assert np.corrcoef(each, sound)[0, 1] > 0.97
+
+
+def test_strange_sounds_fill_a_crop_and_are_like_no_other():
+    from moments import crop
+
+    rng = np.random.default_rng(1)
+    sound = (20_000 * np.sin(np.arange(9_000) / 5)).astype(np.int16)
+    made = [crop(rng, lambda: sound, 27_562, is_strange=True) for _ in range(30)]
+    for each in made:
+        assert each.shape == (27_562,)
+        assert each.dtype == np.float32
+        assert np.isfinite(each).all()
+        assert 10 ** (-18.1 / 20) < np.abs(each).max() < 1
+    pitch = [np.abs(np.fft.rfft(each)).argmax() for each in made]
+    assert max(pitch) > 1.5 * np.median(pitch) > 2 * min(pitch)
+
+
+def test_strange_sounds_are_made_of_what_they_say():
+    from strange import RATE, clicks, hum, loudness, paced, shaped
+
+    rng = np.random.default_rng(2)
+    for part in (hum, clicks):
+        sound = part(rng, RATE)
+        assert sound.shape == (RATE,)
+        assert (sound**2).mean() == pytest.approx(1.0, rel=1e-3)
+    tone = np.sin(2 * np.pi * 1_000 * np.arange(10 * RATE) / RATE)
+    heard = paced(rng, (20_000 * tone).astype(np.int16), RATE)
+    assert 490 < np.abs(np.fft.rfft(heard)).argmax() < 2_010  # Hz: up to an octave off
+    fading = loudness(tone[:RATE] * np.linspace(1, 0, RATE), 500)
+    assert fading == pytest.approx(np.linspace(1, 0, RATE), abs=0.1)
+    hiss = rng.standard_normal(RATE).astype(np.float32)
+    brighter = hiss - 0.95 * np.roll(hiss, 1)
+    bright, own = (np.abs(np.fft.rfft(each)) ** 2 for each in (shaped(hiss, brighter), hiss))
+    for power, low, top in ((own, 0.4, 0.6), (bright, 0.7, 1.0)):
+        assert low < power[RATE // 4 :].sum() / power.sum() < top

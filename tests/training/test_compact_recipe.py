@@ -289,6 +289,28 @@ def untrained_block(inner: int) -> nn.Module:
     return block
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_block_that_keeps_its_statistics_learns_as_it_would_in_two_steps(pooled: bool) -> None:
+    import torch.nn.functional as F
+
+    torch.manual_seed(0)
+    block, x = untrained_block(4), torch.randn(2, 3, 6, 8)
+    plain = F.relu(block.bn1(block.conv1(x)))
+    plain = F.relu(block.bn2(block.conv2(plain)))
+    plain = F.max_pool2d(plain, 2) if pooled else plain
+    found = block.pooled(x) if pooled else block(x)
+    assert torch.allclose(found, plain, atol=1e-5)
+    weights, by = list(block.parameters()), torch.randn_like(plain)
+    expected = torch.autograd.grad((plain * by).sum(), weights)
+    for one, other in zip(torch.autograd.grad((found * by).sum(), weights), expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+    with torch.no_grad():
+        assert torch.equal(block.pooled(x) if pooled else block(x), plain)
+    before = block.bn1.running_mean.clone()
+    block.train()(x)
+    assert not torch.equal(block.bn1.running_mean, before)  # statistics that learn still do
+
+
 @torch.no_grad()
 def test_channels_that_say_the_same_are_pruned_without_loss() -> None:
     from prune import narrow

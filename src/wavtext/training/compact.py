@@ -50,8 +50,29 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve twice."""
-        x = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(x)))
+        return F.relu(self._convolve(x))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Convolve twice, then the largest of each 2 x 2: t and f are halved."""
+        if torch.is_grad_enabled():  # ReLU after the pooling gives the same, and is a quarter of it
+            return F.relu(F.max_pool2d(self._convolve(x), 2))
+        return F.max_pool2d(self(x), 2)  # inference engines fuse ReLU with the convolution
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """All but the last ReLU."""
+        x = F.relu(_normed(self.conv1, self.bn1, x))
+        return _normed(self.conv2, self.bn2, x)
+
+
+def _normed(convolution: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Convolution and batch norm; where weights learn and statistics stay, in one convolution."""
+    if norm.training or not torch.is_grad_enabled():
+        return norm(convolution(x))
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    weight = convolution.weight * scale[:, None, None, None]
+    return F.conv2d(x, weight, norm.bias - norm.running_mean * scale, padding=1)
 
 
 class TimeAttention(nn.Module):
@@ -115,7 +136,7 @@ class CompactAudioEncoder(nn.Module):
         self.crop_frames: int | None = None  # it hears all of its input
 
     @property
-    def blocks(self) -> tuple[nn.Module, ...]:
+    def blocks(self) -> tuple[ConvBlock, ...]:
         """The four convolutional blocks, in order."""
         return self.conv_block1, self.conv_block2, self.conv_block3, self.conv_block4
 
@@ -134,7 +155,7 @@ class CompactAudioEncoder(nn.Module):
     def _convolve(self, x: Tensor, begin: int, end: int) -> Tensor:
         """Some of the first three blocks: (batch, channels, frames, bands), both halved by each."""
         for block in self.blocks[begin:end]:
-            x = F.max_pool2d(block(x), 2)
+            x = block.pooled(x)
         return x
 
     def steps(self, x: Tensor) -> Tensor:
