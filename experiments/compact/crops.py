@@ -43,6 +43,13 @@ def shard_paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*[0-9].npz"))
 
 
+def write_shard(target: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write it whole or not at all."""
+    partial = target.with_suffix(".part.npz")
+    np.savez(partial, **arrays)
+    partial.rename(target)
+
+
 def load_shards(
     paths: Iterable[Path], clips: list, whiten: float, tutor: Path | None = None
 ) -> list[dict[str, np.ndarray]]:

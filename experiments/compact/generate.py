@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-from crops import FRAMES
+from crops import FRAMES, write_shard
 from mels import packed_mel
 from split import locate, split_of
 from teachers import PATCH, YAMNET_RATE, MobileNet, Yamnet
@@ -157,10 +157,8 @@ def shard(job: tuple[int, str, str, str, str, dict[str, float]]) -> str:
         loud = np.clip(mix * drive, -1, 1).astype(np.float32)
         clipped[i] = packed_mel(loud)
         heard.append(heard_in(mix, yamnet, mobile_net))
-    partial = target.with_suffix(".part.npz")
     crops = {"mel": mels, "clipped": clipped, "who": who, "below": level}
-    np.savez(partial, **crops, **stacked(heard))
-    partial.rename(target)
+    write_shard(target, crops | stacked(heard))
     return target.name
 
 

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from crops import FRAMES
+from crops import FRAMES, write_shard
 from generate import CROPS, LENGTHS, beside, crop_of, load_sounds, shares_of
 from heard import LEVEL, windows_of
 from mels import packed_mel
@@ -101,14 +101,8 @@ def shard(job: tuple[int, bool, Path, Path, str]) -> str:
         draw = lambda: sounds[rng.choice(len(sounds), p=weight)]
         count = CROPS if frames < 216 else CROPS // 2
         made = [crop(rng, draw, LENGTHS[frames], is_strange=is_strange) for _ in range(count)]
-        write(target, heard_moments(made, [clipped(rng, each) for each in made], mobile_net))
+        write_shard(target, heard_moments(made, [clipped(rng, each) for each in made], mobile_net))
     return target.name
-
-
-def write(target: Path, arrays: dict[str, np.ndarray]) -> None:
-    partial = target.with_suffix(".part.npz")
-    np.savez(partial, **arrays)
-    partial.rename(target)
 
 
 def main() -> None:
@@ -141,7 +135,7 @@ def main() -> None:
             by_length.setdefault(len(window), []).append(heard)
     for samples, windows in by_length.items():
         target = arguments.out / f"held-{samples}.npz"
-        write(target, heard_moments(windows, windows, arguments.mobile_net))
+        write_shard(target, heard_moments(windows, windows, arguments.mobile_net))
         print(target.name, len(windows), flush=True)
 
 
