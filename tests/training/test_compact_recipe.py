@@ -311,6 +311,26 @@ def test_a_block_that_keeps_its_statistics_learns_as_it_would_in_two_steps(poole
     assert not torch.equal(block.bn1.running_mean, before)  # statistics that learn still do
 
 
+def test_an_exported_block_keeps_the_layers_that_engines_fuse(tmp_path: Path) -> None:
+    import onnx
+
+    from wavtext.training.compact import CompactAudioEncoder
+    from wavtext.training.export import export_onnx
+
+    class Stem(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = CompactAudioEncoder((2, 3, 4, 8))
+
+        def forward(self, log_mel):
+            return self.encoder.stem(log_mel, 1)
+
+    path = tmp_path / "stem.onnx"
+    export_onnx(Stem(), torch.zeros(1, 16, 72), path, name="log_mel", axis="frames")
+    layers = [node.op_type for node in onnx.load(path).graph.node]
+    assert layers[-5:] == ["Conv", "Relu", "Conv", "Relu", "MaxPool"]
+
+
 @torch.no_grad()
 def test_channels_that_say_the_same_are_pruned_without_loss() -> None:
     from prune import narrow

@@ -54,9 +54,9 @@ class ConvBlock(nn.Module):
 
     def pooled(self, x: Tensor) -> Tensor:
         """Convolve twice, then the largest of each 2 x 2: t and f are halved."""
-        if torch.is_grad_enabled():  # ReLU after the pooling gives the same, and is a quarter of it
+        if _learns():  # ReLU after the pooling gives the same, and is a quarter of it
             return F.relu(F.max_pool2d(self._convolve(x), 2))
-        return F.max_pool2d(self(x), 2)  # inference engines fuse ReLU with the convolution
+        return F.max_pool2d(self(x), 2)
 
     def _convolve(self, x: Tensor) -> Tensor:
         """All but the last ReLU."""
@@ -64,9 +64,14 @@ class ConvBlock(nn.Module):
         return _normed(self.conv2, self.bn2, x)
 
 
+def _learns() -> bool:
+    """Whether a step may follow.  What is exported keeps its layers as engines know to fuse them."""
+    return torch.is_grad_enabled() and not torch.compiler.is_exporting()
+
+
 def _normed(convolution: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Convolution and batch norm; where weights learn and statistics stay, in one convolution."""
-    if norm.training or not torch.is_grad_enabled():
+    if norm.training or not _learns():
         return norm(convolution(x))
     assert norm.running_mean is not None
     assert norm.running_var is not None
