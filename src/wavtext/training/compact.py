@@ -65,7 +65,7 @@ class ConvBlock(nn.Module):
 
 
 def _learns() -> bool:
-    """Whether a step may follow.  What is exported keeps its layers as engines know to fuse them."""
+    """Whether a step may follow.  What is exported keeps its layers as engines fuse them."""
     return torch.is_grad_enabled() and not torch.compiler.is_exporting()
 
 
