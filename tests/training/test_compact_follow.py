@@ -124,3 +124,21 @@ def test_strange_sounds_are_made_of_what_they_say():
     bright, own = (np.abs(np.fft.rfft(each)) ** 2 for each in (shaped(hiss, brighter), hiss))
     for power, low, top in ((own, 0.4, 0.6), (bright, 0.7, 1.0)):
         assert low < power[RATE // 4 :].sum() / power.sum() < top
+
+
+def test_two_models_are_compared_on_the_same_families():
+    from compare import everyday_of, paired
+
+    values = np.array([[0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])  # by model
+    first, second, apart, low, high = paired(
+        lambda model, rows: values[model][rows].mean(keepdims=True),
+        np.arange(4),
+        np.array(["a", "a", "b", "b"]),
+    )
+    assert (first, second, apart) == (0.5, 1.0, 0.5)
+    assert (low, high) == (0.0, 1.0)  # families of two, both drawn twice now and then
+    score = np.array([[0.9, 0.1, 0.3], [0.2, 0.8, 0.4], [1.0, 0.95, 1.1]])
+    labels = np.array([0, 1, 2])
+    found = everyday_of(score, labels, np.array([0, 1]))  # the third class is not asked for
+    assert found[0] == found[3] == 1.0
+    assert everyday_of(score, labels, np.arange(3))[0] == pytest.approx(1 / 3)
