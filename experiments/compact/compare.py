@@ -15,9 +15,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from crops import shard_paths
-from everyday import KEYS, borne_out, environmental, everyday_values, labelled, standardised
-from report import draws_of, title_values
+from crops import shard_paths, yamnet_scores
+from everyday import (
+    KEYS,
+    asked_of,
+    borne_out,
+    environmental,
+    everyday_values,
+    labelled,
+    standardised,
+)
+from report import draws_of, embedded, title_values
 from split import locate, split_of
 from text_bank import PHRASES, load_labels
 
@@ -29,8 +37,7 @@ Scores = np.ndarray  # (queries, clips)
 
 def everyday_of(score: Scores, labels: np.ndarray, some: np.ndarray) -> np.ndarray:
     """(4,): `everyday_values` of some of the clips, asked for the classes that these name."""
-    asked, right = np.unique(labels[some], return_inverse=True)
-    heard = score[asked][:, some]
+    heard, right = asked_of(score, labels, some)
     return np.array(everyday_values(heard, standardised(heard), right), float)
 
 
@@ -58,7 +65,7 @@ def teachers_hear(folder: Path) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {}
     for path in shard_paths(folder):
         with np.load(path) as shard:
-            yamnet = 0.5 * (shard["mean"].astype(np.float32) + shard["most"])
+            yamnet = yamnet_scores(shard["mean"], shard["most"])
             both = np.stack([yamnet, shard["tagged"].astype(np.float32)], 1)
             for (clip, _), heard in zip(shard["who"], both, strict=True):
                 parts.setdefault(clips[clip]["file"], []).append(heard)
@@ -83,7 +90,7 @@ def main() -> None:
     for folder in arguments.models:
         model = wavtext.load_model(folder)
         with ThreadPoolExecutor(2) as pool:
-            sounds = np.concatenate(list(pool.map(lambda p, m=model: m.embed_audio([p]), paths)))
+            sounds = embedded(model, paths, pool)
         rank = title_values(model.embed_text(distinct) @ sounds.T, distinct, titles)
         found.append(np.stack([rank <= 1, rank <= 10], 1).astype(float))
         by_class.append(model.embed_text(classes) @ sounds[have].T)

@@ -84,8 +84,13 @@ def allowed_clips(clips: list) -> np.ndarray:
 
 def label_scores(mean: np.ndarray, most: np.ndarray, tagged: np.ndarray) -> np.ndarray:
     """(crops, 521) float32: what the teachers hear together."""
-    yamnet = 0.5 * (mean.astype(np.float32) + most.astype(np.float32))
+    yamnet = yamnet_scores(mean, most)
     return (LOUDER * np.cbrt(yamnet * tagged.astype(np.float32) ** 2)).clip(max=1.0)
+
+
+def yamnet_scores(mean: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """(crops, 521) float32: what YAMNet hears over its patches, on average and at most, halfway."""
+    return 0.5 * (mean.astype(np.float32) + most.astype(np.float32))
 
 
 def whitening(

@@ -184,6 +184,20 @@ def borne_out(names, scores, labels):
     return found
 
 
+def asked_of(
+    score: np.ndarray, labels: np.ndarray, some: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some of the clips, asked for the classes that these name: `score` and `labels` of these alone.
+
+    Args:
+        score: (classes, clips).
+        labels: (clips,), the class of each.
+        some: Places of clips.
+    """
+    asked, right = np.unique(labels[some], return_inverse=True)
+    return score[asked][:, some], right
+
+
 def everyday_values(score, standard, labels):
     """Balanced accuracy (plain and with each class's scores standardised), precision@10, mAP: the
     means over the classes that some clip has.

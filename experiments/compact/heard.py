@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from crops import write_shard
 from generate import heard_in, load_sounds, stacked
 from mels import packed_mel
 from split import locate, split_of
@@ -31,11 +32,25 @@ def windows_of(sound: np.ndarray) -> list[np.ndarray]:
     return [np.resize(sound[span.start : span.stop], span.length) for span in spans]
 
 
+def at_level(window: np.ndarray) -> np.ndarray:
+    """A window in int16 as the teachers and the student hear it."""
+    return window.astype(np.float32) / 32_000 * np.float32(LEVEL)
+
+
+def by_length(paths: list[Path]) -> dict[int, list[tuple[int, np.ndarray]]]:
+    """Samples of a window -> all windows of that length, each with its sound's number."""
+    found: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for number, sound in enumerate(load_sounds(paths)[0]):
+        for window in windows_of(sound):
+            found.setdefault(len(window), []).append((number, window))
+    return found
+
+
 def hear(job: tuple[str, str, list[tuple[int, np.ndarray]]]) -> dict[str, np.ndarray]:
     """Windows of one length, each with its clip's number -> a shard."""
     yamnet_path, mobile_net_path, windows = job
     yamnet, mobile_net = Yamnet(yamnet_path), MobileNet(mobile_net_path)
-    mixes = [window.astype(np.float32) / 32_000 * np.float32(LEVEL) for _, window in windows]
+    mixes = [at_level(window) for _, window in windows]
     who = np.array([(number, -1) for number, _ in windows], np.int32)
     heard = stacked([heard_in(mix, yamnet, mobile_net) for mix in mixes])
     mel = np.stack([packed_mel(mix) for mix in mixes])
@@ -53,16 +68,13 @@ def main() -> None:
     clips = json.loads((arguments.packed / "clips.json").read_text())
     clips = [clip for clip in clips if split_of(clip) == "validation"]
     paths = [locate(clip["file"], arguments.roots) for clip in clips]
-    by_length: dict[int, list[tuple[int, np.ndarray]]] = {}
-    for number, sound in enumerate(load_sounds(paths)[0]):
-        for window in windows_of(sound):
-            by_length.setdefault(len(window), []).append((number, window))
+    windows = by_length(paths)
     arguments.out.mkdir(parents=True, exist_ok=True)
     teachers = str(arguments.teacher), str(arguments.mobile_net)
     with ProcessPoolExecutor(2) as pool:
-        jobs = [(*teachers, by_length[length]) for length in sorted(by_length, reverse=True)]
+        jobs = [(*teachers, windows[length]) for length in sorted(windows, reverse=True)]
         for number, found in enumerate(pool.map(hear, jobs)):
-            np.savez(arguments.out / f"{number:04d}.npz", **found)
+            write_shard(arguments.out / f"{number:04d}.npz", found)
             print(len(found["who"]), "windows of", found["mel"].shape[1], "frames", flush=True)
     (arguments.out / "clips.json").write_text(json.dumps(clips))
 

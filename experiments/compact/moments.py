@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 from crops import FRAMES, write_shard
-from generate import CROPS, LENGTHS, beside, crop_of, load_sounds, shares_of
-from heard import LEVEL, windows_of
+from generate import CROPS, LENGTHS, beside, crop_of, shares_of
+from heard import at_level, by_length
 from mels import packed_mel
 from split import locate, split_of
 from strange import RATE, Draw, coloured, noise, paced, strange
@@ -128,12 +128,8 @@ def main() -> None:
     paths = [
         locate(clip["file"], arguments.roots) for clip in clips if split_of(clip) == "validation"
     ]
-    by_length: dict[int, list[np.ndarray]] = {}
-    for sound in load_sounds(paths)[0]:
-        for window in windows_of(sound):
-            heard = window.astype(np.float32) / 32_000 * np.float32(LEVEL)
-            by_length.setdefault(len(window), []).append(heard)
-    for samples, windows in by_length.items():
+    for samples, found in by_length(paths).items():
+        windows = [at_level(window) for _, window in found]
         target = arguments.out / f"held-{samples}.npz"
         write_shard(target, heard_moments(windows, windows, arguments.mobile_net))
         print(target.name, len(windows), flush=True)

@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from everyday import (
     KEYS,
+    asked_of,
     borne_out,
     environmental,
     everyday_values,
@@ -84,10 +85,7 @@ def everyday(score, labels, groups, rng):
 
 def suffixed(suffix, by_class, labels, groups, some, rng):
     """`everyday` of some of the clips, asked for the classes that these name."""
-    asked = np.unique(labels[some])
-    found = everyday(
-        by_class[asked][:, some], np.searchsorted(asked, labels[some]), groups[some], rng
-    )
+    found = everyday(*asked_of(by_class, labels, some), groups[some], rng)
     return {f"{key}{suffix}": value for key, value in found.items()}
 
 
@@ -117,6 +115,11 @@ def bridge(scores, query_features, phrase_features):
     """
     similarity = F.normalize(query_features, dim=-1) @ F.normalize(phrase_features, dim=-1).T
     return (torch.softmax(similarity / 0.05, 1) @ scores.T).numpy()
+
+
+def embedded(model: wavtext.Model, paths: list[Path], pool: ThreadPoolExecutor) -> np.ndarray:
+    """(files, dim): each file by itself, as a user's."""
+    return np.concatenate(list(pool.map(lambda path: model.embed_audio([path]), paths)))
 
 
 def tags_of(teacher: MobileNet, path: Path) -> np.ndarray:
@@ -182,12 +185,7 @@ def main() -> None:
         paths = [locate(clip["file"], arguments.roots) for clip in held]
         begin = time.time()
         with ThreadPoolExecutor(2) as pool:
-            heard = {
-                name: np.concatenate(
-                    list(pool.map(lambda path, each=each: each.embed_audio([path]), paths))
-                )
-                for name, each in models.items()
-            }
+            heard = {name: embedded(each, paths, pool) for name, each in models.items()}
         print(split, len(held), f"{time.time() - begin:.0f} s", flush=True)
         titles = [clip["title"].lower().strip() for clip in held]
         groups = np.array([clip["group"] for clip in held])

@@ -68,8 +68,7 @@ def hum(rng: np.random.Generator, samples: int) -> np.ndarray:
         np.sin(n * phase + rng.uniform(0, 6.3)) * rng.exponential() / n**steep
         for n in range(1, max(2, count))
     ]
-    sound = np.sum(tones, axis=0)
-    return (sound / np.sqrt((sound**2).mean() + 1e-9)).astype(np.float32)
+    return of_power_one(np.sum(tones, axis=0))
 
 
 def clicks(rng: np.random.Generator, samples: int) -> np.ndarray:
@@ -87,15 +86,19 @@ def clicks(rng: np.random.Generator, samples: int) -> np.ndarray:
     )
     size = samples + len(time)
     sound = np.fft.irfft(np.fft.rfft(struck, size) * np.fft.rfft(rings, size), size)[:samples]
-    return (sound / np.sqrt((sound**2).mean() + 1e-9)).astype(np.float32)
+    return of_power_one(sound)
 
 
 def noise(rng: np.random.Generator, samples: int) -> np.ndarray:
     """Steady noise of power 1, from a little brighter than white to darker than brown."""
     white = np.fft.rfft(rng.standard_normal(samples))
     hertz = np.maximum(np.fft.rfftfreq(samples, 1 / RATE), 30)
-    sound = np.fft.irfft(white * hertz ** -rng.uniform(-0.2, 1.2), samples)
-    return (sound / np.sqrt((sound**2).mean())).astype(np.float32)
+    return of_power_one(np.fft.irfft(white * hertz ** -rng.uniform(-0.2, 1.2), samples))
+
+
+def of_power_one(sound: np.ndarray) -> np.ndarray:
+    """Silence stays as it is."""
+    return (sound / np.sqrt((sound**2).mean() or 1.0)).astype(np.float32)
 
 
 def coloured(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
@@ -111,13 +114,16 @@ def coloured(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
 
 def shaped(sound: np.ndarray, other: np.ndarray) -> np.ndarray:
     """A sound through the mean spectrum of another, smoothed to a sixth of an octave or so."""
-    spectrum, shape = np.fft.rfft(sound), np.abs(np.fft.rfft(other))
-    octave = np.log2(np.maximum(np.arange(len(shape)) * RATE / len(sound), 30))
+    spectrum = np.fft.rfft(sound)
+    octave = np.log2(np.maximum(np.arange(len(spectrum)) * RATE / len(sound), 30))
     band = ((octave - octave[0]) * 6).astype(int)
-    count = np.bincount(band)
-    level = np.sqrt(np.bincount(band, shape**2) / np.maximum(count, 1))[band]
-    own = np.sqrt(np.bincount(band, np.abs(spectrum) ** 2) / np.maximum(count, 1))[band]
-    weight = level / max(level.max(), 1e-9) / np.maximum(np.sqrt(own / max(own.max(), 1e-9)), 0.03)
+    count = np.maximum(np.bincount(band), 1)
+
+    def smooth(spectrum: np.ndarray) -> np.ndarray:
+        level = np.sqrt(np.bincount(band, np.abs(spectrum) ** 2) / count)[band]
+        return level / max(level.max(), 1e-9)
+
+    weight = smooth(np.fft.rfft(other)) / np.maximum(np.sqrt(smooth(spectrum)), 0.03)
     return np.fft.irfft(spectrum * weight, len(sound)).astype(np.float32)
 
 

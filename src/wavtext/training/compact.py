@@ -77,7 +77,7 @@ def _normed(convolution: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     assert norm.running_var is not None
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     weight = convolution.weight * scale[:, None, None, None]
-    return F.conv2d(x, weight, norm.bias - norm.running_mean * scale, padding=1)
+    return F.conv2d(x, weight, norm.bias - norm.running_mean * scale, padding=convolution.padding)
 
 
 class TimeAttention(nn.Module):
