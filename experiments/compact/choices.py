@@ -37,7 +37,7 @@ from told import correct, told_labels
 from torch import Tensor, nn
 from validate import jobs_of, scores_of, validation_of
 
-from wavtext.training.compact import CompactAudioEncoder
+from wavtext.training.compact import CompactAudioEncoder, pool
 from wavtext.training.projection import ProjectionKind, make_projection
 
 FRAMES, BATCH, CALM, RATE = 108, 128, 19, 1e-3
@@ -159,7 +159,7 @@ class Student(nn.Module):
         if self.choice.learns:
             found = self.encoder.rest(sounds.stem[rows].float())
         else:
-            found = self.encoder.pool(sounds.steps[rows].float())
+            found = pool(self.encoder.attention(sounds.steps[rows].float()))
         half = found.shape[1] // 2
         parts = {"maximum": found[:, :half], "mean": found[:, half:]}
         return parts.get(self.choice.pooling, found)

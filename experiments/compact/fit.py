@@ -7,7 +7,8 @@ cores 1.3 s a step, 1.9 s with two blocks; narrowed, 1.5 s with three).
 A run that was stopped goes on with --resume from the last hundred steps that it finished.
 
 aiSFX's first blocks run in OpenVINO, in 8 bits, and stay as they are; the last --blocks of its
-four, the attention layer and the projections learn.  Losses, all in the one space of sounds and sentences:
+four, the attention layer, the residual network where --start has one, and the projections learn.
+Losses, all in the one space of sounds and sentences:
   captions   symmetric cross-entropy (Deshmukh et al. 2022, eq. 3-4); a mixture matches the
              captions of both its sounds, equal texts are positives, texts that a plain sentence
              encoder finds alike are no negatives
@@ -50,6 +51,7 @@ from validate import scores_of, validation_of
 
 from wavtext.training.checkpoint import read_tensors
 from wavtext.training.clap import Clap
+from wavtext.training.memory import freeze_batch_norm
 from wavtext.training.run import save_atomically
 
 
@@ -65,7 +67,8 @@ class Student:
         blocks, others = [], []
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
-                (blocks if "conv_block" in name else others).append(parameter)
+                slow = "conv_block" in name or "resnet" in name
+                (blocks if slow else others).append(parameter)
         others += [*self.guess.parameters(), self.bank_scale]
         self.learner = Learner(
             [(arguments.block_rate, blocks), (arguments.rate, others)],
@@ -80,6 +83,7 @@ class Student:
         features = self.stem(log_mel).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             representation = self.model.audio.rest(features, self.stem.blocks)
+            representation = self.model.audio.beside(representation, torch.from_numpy(log_mel))
             embedding = self.model.audio_projection(representation)
         return representation, F.normalize(embedding.float(), dim=-1)
 
@@ -117,8 +121,7 @@ class Student:
         for rows, change in ((worse & ~driven, spoil), (noisy & ~worse, elsewhere)):
             heard_as[rows] = change(clean[rows])
         self.model.train()
-        for block in self.model.audio.blocks:
-            block.eval()  # batch norms keep their statistics
+        freeze_batch_norm(self.model.audio)
         representation, embedding = self.hear(torch.cat([heard_as, clean[:calm]]).numpy())
         heard, same = embedding[:size], embedding[size:]
         with torch.autocast("cpu", torch.bfloat16):
@@ -169,7 +172,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--decay", type=float, default=0.1)
     parser.add_argument("--dropout", type=float, default=0.3)
-    parser.add_argument("--block-rate", type=float, default=3e-4, help="of the blocks")
+    parser.add_argument("--block-rate", type=float, default=3e-4, help="of the convolutions")
     parser.add_argument("--validate-every", type=int, default=500)
     parser.add_argument("--start", type=Path, help="a run to go on from")
     parser.add_argument(

@@ -29,6 +29,7 @@ class Learner:
         floor: Share of the rate at the cosine's end.
         decay: Weight decay.
         averaged: Whether the mean is one; otherwise it is the last weights.
+        kept: What changes by itself, as batch norms' statistics do, and has no mean.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Learner:
         floor: float = 0.0,
         decay: float = 0.1,
         averaged: bool = True,
+        kept: Sequence[Tensor] = (),
     ) -> None:
         self.learns = [parameter for _, some in parts for parameter in some]
         self.mean = [parameter.detach().clone() for parameter in self.learns]
         self.remembers = REMEMBERS if averaged else 0.0
+        self.kept = list(kept)
         self.taken = 0
         groups = [{"params": some, "lr": rate} for rate, some in parts if some]
         self.optimiser = torch.optim.AdamW(groups, weight_decay=decay)
@@ -71,6 +74,7 @@ class Learner:
         return {
             "now": [parameter.detach() for parameter in self.learns],
             "mean": self.mean,
+            "kept": self.kept,
             "taken": self.taken,
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -79,8 +83,9 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from another learner's `state`."""
         self._set(state["now"])
-        for mean, value in zip(self.mean, state["mean"], strict=True):
-            mean.copy_(value)
+        for held, values in ((self.mean, state["mean"]), (self.kept, state["kept"])):
+            for each, value in zip(held, values, strict=True):
+                each.copy_(value)
         self.taken = state["taken"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])

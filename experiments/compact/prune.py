@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavtext.training.compact import CompactAudioEncoder, ConvBlock
+from wavtext.training.compact import CompactAudioEncoder
+from wavtext.training.compact_layers import ConvBlock
 from wavtext.training.run import save_atomically
 
 PLACES = 150  # of each window, at which a block's outputs should stay what they were

@@ -3,7 +3,8 @@
 Weights: symmetric, one scale for each output channel, 7 of the 8 bits, so that no CPU's 16-bit sums
 overflow.  Activations: what follows a ReLU, in 8 bits from zero, each range chosen from its
 histogram over training sounds for the least squared error (NNCF, `pip install nncf`).  The first
-convolution, which hears decibels, and everything that is no convolution stay in float.
+convolutions, which hear decibels, and everything that is no convolution compute in float; matrices
+are kept in 8 bits, for size.
 """
 
 import json
@@ -29,23 +30,26 @@ def quantise(path: Path, windows: np.ndarray) -> None:
         windows: (windows, frames, mels) in dB, to choose ranges from.
     """
     graph = onnx.load(path)
-    convolutions = [node.name for node in graph.graph.node if node.op_type == "Conv"]
+    shape = {each.name: tuple(each.dims) for each in graph.graph.initializer}
+    hear_decibels = [
+        node.name
+        for node in graph.graph.node
+        if node.op_type == "Conv" and shape[node.input[1]][1] == 1
+    ]
     others = {node.op_type for node in graph.graph.node} - {"Conv"}
     quantised = nncf.quantize(
         graph,
         nncf.Dataset(windows, lambda window: {"log_mel": window[None]}),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(windows),
-        ignored_scope=nncf.IgnoredScope(
-            types=sorted(others), names=convolutions[:1], validate=False
-        ),
+        ignored_scope=nncf.IgnoredScope(types=sorted(others), names=hear_decibels, validate=False),
         advanced_parameters=AdvancedQuantizationParameters(
             overflow_fix=OverflowFix.ENABLE,
             activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM,
         ),
     )
     onnx.save(quantised, path)
-    shrink(path, "f16")  # what is left in float
+    shrink(path, "int8")  # the matrices, for size: they compute in float
 
 
 def training_windows(packed: Path, number: int, frames: int = 216) -> np.ndarray:

@@ -16,14 +16,13 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from text_bank import load_minilm, make_model
+from text_bank import has_resnet, load_minilm, make_model
 from torch import Tensor, nn
 
+from wavtext.training.compact import CompactAudioEncoder
 from wavtext.training.run import save_atomically
 
 LOGIT_SCALE = 15.0  # no graph holds it: where fit.py clamps it
-# The tracer transposes these and names them by number; they come in this order.
-MATRICES = ("qkv", "out", "fc1", "fc2")
 
 
 def constants_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
@@ -47,16 +46,24 @@ def audio_weights(graph: onnx.GraphProto) -> dict[str, Tensor]:
     """What the audio graph computes with, under the torch model's names."""
     constants = constants_of(graph)
     weights = {name.removeprefix("model."): value for name, value in constants.items()}
+    encoder = CompactAudioEncoder(resnet=has_resnet(weights))
+    named = {kind: names_of(encoder, kind) for kind in (nn.Conv2d, nn.Linear)}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    for i, node in enumerate(convolutions):
-        block, number = 1 + i // 2, 1 + i % 2
-        place = f"audio.conv_block{block}"
-        weights[f"{place}.conv{number}.weight"] = constants[node.input[1]]
-        weights[f"{place}.bn{number}.bias"] = constants[node.input[2]]
+    for name, node in zip(named[nn.Conv2d], convolutions, strict=True):
+        place, _, own = name.rpartition(".")
+        weights[f"{name}.weight"] = constants[node.input[1]]
+        weights[f"{place}.{own.replace('conv', 'bn')}.bias"] = constants[node.input[2]]
+    # The tracer transposes what is applied at each time step and names it by number.
     fixed = [n.input[1] for n in graph.node if n.op_type == "MatMul" and n.input[1] in constants]
-    for name, matrix in zip(MATRICES, fixed, strict=True):
-        weights[f"audio.attention.{name}.weight"] = constants[matrix].T
+    of_steps = [name for name in named[nn.Linear] if ".gate." not in name]
+    for name, matrix in zip(of_steps, fixed, strict=True):
+        weights[f"{name}.weight"] = constants[matrix].T
     return weights
+
+
+def names_of(encoder: nn.Module, kind: type[nn.Module]) -> list[str]:
+    """The encoder's layers of a kind, in the order in which they are applied."""
+    return [f"audio.{name}" for name, each in encoder.named_modules() if isinstance(each, kind)]
 
 
 def reopen(folder: Path, bert: nn.Module) -> nn.Module:
@@ -70,7 +77,7 @@ def reopen(folder: Path, bert: nn.Module) -> nn.Module:
     weights |= {name.removeprefix("model."): value for name, value in text.items()}
     weights["logit_scale"] = torch.tensor(math.log(LOGIT_SCALE))
     inner = tuple(len(weights[f"audio.conv_block{i}.conv1.weight"]) for i in (1, 2, 3, 4))
-    model = make_model(bert, inner=inner)
+    model = make_model(bert, inner=inner, resnet=has_resnet(weights))
     state = model.state_dict()
     for name, value in state.items():
         if name.startswith("text."):

@@ -40,9 +40,36 @@ def load_minilm(folder: Path):
 def model_of(bert, state: dict[str, torch.Tensor]) -> Clap:
     """The compact model with these weights, as wide as they are."""
     inner = tuple(len(state[f"audio.conv_block{i}.conv1.weight"]) for i in (1, 2, 3, 4))
-    model = make_model(bert, inner=inner)
+    model = make_model(bert, inner=inner, resnet=has_resnet(state))
     model.load_state_dict(state)
     return model
+
+
+def has_resnet(state: dict[str, torch.Tensor]) -> bool:
+    """Whether these are weights of a model with the residual network."""
+    return "audio.resnet.flat.bias" in state
+
+
+def with_resnet(bert, state: dict[str, torch.Tensor]) -> Clap:
+    """The compact model with these weights, of a model without the residual network, and one
+    beside them that its audio projection does not hear yet.
+    """
+    model = model_of(bert, state)
+    inner = tuple(block.conv1.out_channels for block in model.audio.blocks)
+    wider = make_model(bert, inner=inner, resnet=True)
+    fresh = wider.state_dict()
+    for name, value in model.state_dict().items():
+        if name.startswith("audio_projection."):  # what it heard comes first
+            if name.endswith((".fc2.weight", ".linear.weight")):
+                fresh[name].zero_()
+            if name.endswith(".fc1.weight"):
+                fresh[name][: len(value)].zero_()
+            place = tuple(slice(length) for length in value.shape)
+            fresh[name][place] = value
+        else:
+            fresh[name] = value
+    wider.load_state_dict(fresh)
+    return wider
 
 
 def weights_of(run: Path) -> dict[str, torch.Tensor]:
@@ -53,9 +80,11 @@ def weights_of(run: Path) -> dict[str, torch.Tensor]:
     return read_tensors(files[0])
 
 
-def make_model(bert, *, dim: int = 384, inner: tuple[int, ...] | None = None) -> Clap:
+def make_model(
+    bert, *, dim: int = 384, inner: tuple[int, ...] | None = None, resnet: bool = False
+) -> Clap:
     """The compact model around MiniLM, its audio tower untrained."""
-    audio, text = CompactAudioEncoder(inner=inner), TextEncoder(bert, "mean")
+    audio, text = CompactAudioEncoder(inner=inner, resnet=resnet), TextEncoder(bert, "mean")
     return Clap(audio, text, NormedProjection(audio.dim, dim), NormedProjection(text.dim, dim))
 
 

@@ -280,7 +280,7 @@ def test_a_crop_is_a_stretch_of_its_sound_and_a_short_one_repeats_or_stands_in_s
 
 def untrained_block(inner: int) -> nn.Module:
     """A convolutional block whose batch norms do something."""
-    from wavtext.training.compact import ConvBlock
+    from wavtext.training.compact_layers import ConvBlock
 
     block = ConvBlock(3, 5, inner).eval()
     for norm in (block.bn1, block.bn2):
@@ -648,3 +648,53 @@ def test_a_sound_is_looked_for_in_each_root(tmp_path: Path) -> None:
     assert locate("a.ogg", roots) == tmp_path / "first" / "a.ogg"
     with pytest.raises(SystemExit, match=r"b\.ogg: in none of the roots"):
         locate("b.ogg", roots)
+
+
+def small_bert():
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(hidden_size=384, num_hidden_layers=1, num_attention_heads=12)
+    return BertModel(config, add_pooling_layer=False)
+
+
+def test_a_second_network_says_nothing_until_it_has_learnt():
+    from text_bank import make_model, with_resnet
+
+    torch.manual_seed(0)
+    model = make_model(small_bert(), inner=(8, 16, 16, 16)).eval()
+    for part in (model.audio_projection.fc2, model.audio_projection.norm):
+        torch.nn.init.normal_(part.weight, std=0.1)
+    torch.nn.init.normal_(model.audio.frequency, std=100.0)  # so that norms divide by what is heard
+    wider = with_resnet(small_bert(), model.state_dict()).eval()
+    assert wider.audio.dim == 2 * model.audio.dim
+    heard = torch.randn(3, 54, 72) * 10 - 40
+    with torch.no_grad():
+        torch.testing.assert_close(wider.embed_audio(heard), model.embed_audio(heard))
+        assert wider.audio(heard).shape == (3, 2048)
+        assert wider.audio.resnet.moments(heard).shape == (3, 4, 512)
+    wider.audio_projection(wider.audio(heard)).square().mean().backward()
+    its_own, of_projection = (
+        part.weight.grad.abs().max()
+        for part in (wider.audio.resnet.flat, wider.audio_projection.linear)
+    )
+    assert its_own < 1e-3 * of_projection  # through the norm of both alone
+    assert wider.audio_projection.linear.weight.grad[:, 1024:].any()  # but it may learn to
+
+
+def test_the_second_network_hears_no_gain_and_short_sounds():
+    from wavtext.training.compact import ResNetEncoder
+
+    torch.manual_seed(0)
+    network = ResNetEncoder().eval()
+    heard = torch.randn(2, 54, 72) * 10 - 40
+    with torch.no_grad():
+        torch.testing.assert_close(network(heard), network(heard + 12.0), rtol=1e-3, atol=1e-4)
+        assert network(heard[:, :1]).shape == (2, network.dim)
+
+
+def test_a_block_without_gates_begins_as_what_it_hears():
+    from wavtext.training.compact_layers import ResidualBlock
+
+    x = torch.randn(2, 8, 5, 6)
+    for gate in (0, 4):
+        assert torch.equal(ResidualBlock(8, gate)(x), x.relu())

@@ -133,6 +133,25 @@ def test_a_narrowed_compact_encoder_is_begun_with_as_narrow(tmp_path: Path) -> N
         build_new(full, ELSE)
 
 
+def test_a_compact_encoder_of_two_networks_is_built_and_begun_with(tmp_path: Path) -> None:
+    lines = ["[front_end]", "n_mels = 72", "[audio]", 'encoder = "compact"']
+    lines += ["compact_inner = [4, 6, 8, 10]", "compact_resnet = true", "[projection]"]
+    lines += ['kind = "normed"', "dim = 16", "[text]", 'name = "random"', "layers = 1"]
+    lines += ["dim = 16", "heads = 2", "vocab_size = 200"]
+    (tmp_path / "run.toml").write_text("\n".join(lines))
+    config = load_config(TrainConfig, tmp_path / "run.toml")
+    first = build_new(config, ELSE)
+    assert first.model.audio.dim == 2048
+    torch.save({"model": first.model.state_dict()}, tmp_path / "best.pt")
+    first.tokenizer.tokenizer.save(str(tmp_path / "tokenizer.json"))
+    again = replace(config, start=tmp_path / "best.pt", seed=7)
+    found = build_new(again, ELSE).model
+    assert torch.equal(found.audio.resnet.flat.weight, first.model.audio.resnet.flat.weight)
+    alone = replace(again, audio=replace(config.audio, compact_resnet=False))
+    with pytest.raises(TrainingError, match=r"audio\.resnet\.\S+ is unknown"):
+        build_new(alone, ELSE)
+
+
 def test_settings_that_no_narrowed_encoder_has_are_refused(tmp_path: Path) -> None:
     for inner in ((16, 48, 112), (16, 48, 112, 0)):
         with pytest.raises(ConfigError, match="'compact_inner' needs four numbers above 0"):

@@ -95,7 +95,7 @@ def build_audio(config: AudioConfig, *, n_mels: int) -> nn.Module:
         return Htsat(config.htsat)
 
     def compact() -> nn.Module:
-        encoder = CompactAudioEncoder(inner=config.compact_inner)
+        encoder = CompactAudioEncoder(inner=config.compact_inner, resnet=config.compact_resnet)
         if config.compact_weights:
             encoder.load_aisfx(read_tensors(config.compact_weights))
         return encoder

@@ -39,6 +39,7 @@ class AudioConfig:
     htsat_weights: Path | None = None  # an HTSAT checkpoint, the same
     compact_weights: Path | None = None  # aiSFX's, from experiments/compact/ingredients.py
     compact_inner: tuple[int, ...] | None = None  # channels inside its four blocks; None: aiSFX's
+    compact_resnet: bool = False  # whether the residual network stands beside them
     compact_frozen_blocks: int = 3  # of its four, where its weights, or `start`, are given
     frozen: bool = False  # train the projection alone
 

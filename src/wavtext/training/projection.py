@@ -64,10 +64,9 @@ class NormedProjection(nn.Module):
     with that space.
     """
 
-    def __init__(
-        self, in_dim: int, out_dim: int, *, hidden: int = 512, dropout: float = 0.1
-    ) -> None:
+    def __init__(self, in_dim: int, out_dim: int, *, dropout: float = 0.1) -> None:
         super().__init__()
+        hidden = max(512, in_dim // 2)
         self.linear = nn.Linear(in_dim, out_dim, bias=False)
         self.fc1, self.fc2 = nn.Linear(in_dim, hidden), nn.Linear(hidden, out_dim)
         self.norm = nn.LayerNorm(in_dim)
