@@ -191,6 +191,11 @@ def parse() -> argparse.Namespace:
         "--told", type=float, default=1.0, help="how far titles correct the teachers' labels"
     )
     parser.add_argument("--tutor", type=Path, help="what tutor.py left")
+    parser.add_argument(
+        "--beside",
+        action="store_true",
+        help="nothing learns but the residual network and the audio projection",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     arguments = parser.parse_args()
     if len(arguments.weights) != (6 if arguments.tutor else 5):
@@ -230,6 +235,10 @@ def main() -> None:
         space = read_tensors(arguments.tutor / "text_projection.pt")
         model.text_projection.load_state_dict(space)
         model.text_projection.requires_grad_(False)
+    if arguments.beside:
+        model.requires_grad_(False)
+        for part in (model.audio.resnet, model.audio_projection, model.logit_scale):
+            part.requires_grad_(True)
     student = Student(model, stem, arguments)
 
     clips = json.loads((arguments.crops / "clips.json").read_text())

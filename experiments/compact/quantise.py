@@ -49,7 +49,7 @@ def quantise(path: Path, windows: np.ndarray) -> None:
         ),
     )
     onnx.save(quantised, path)
-    shrink(path, "int8")  # the matrices, for size: they compute in float
+    shrink(path, "int8", folded=True)
 
 
 def training_windows(packed: Path, number: int, frames: int = 216) -> np.ndarray:

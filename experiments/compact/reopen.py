@@ -30,6 +30,8 @@ def constants_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
     stored = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     read = dict(stored)
     for node in graph.node:
+        if node.op_type == "Concat" and all(name in read for name in node.input):
+            read[node.output[0]] = np.concatenate([read[name] for name in node.input])
         if not node.input or node.input[0] not in stored:
             continue
         value = stored[node.input[0]].astype(np.float32)
@@ -83,13 +85,14 @@ def reopen(folder: Path, bert: nn.Module) -> nn.Module:
         if name.startswith("text."):
             continue
         if ".bn" in name and not name.endswith(".bias"):
-            continue  # as they begin: scale 1, mean 0, variance 1
+            continue  # scale 1, mean 0, variance 1, below
         if name not in weights:
             raise SystemExit(f"{folder}: holds no {name}.")
         value.copy_(weights[name])
     for part in model.audio.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_var.fill_(1 - part.eps)
+            part.weight.data.fill_(1)
     return model
 
 

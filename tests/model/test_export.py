@@ -23,17 +23,18 @@ class Sentence(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("storage", "share", "cosine"), [("f16", 0.6, 0.99999), ("int8", 0.4, 0.999)]
+    ("storage", "folded", "share", "cosine"),
+    [("f16", False, 0.6, 0.99999), ("int8", False, 0.4, 0.999), ("int8", True, 0.4, 0.999)],
 )
 def test_smaller_storage_keeps_the_embedding(
-    tmp_path: Path, storage: str, share: float, cosine: float
+    tmp_path: Path, storage: str, folded: bool, share: float, cosine: float
 ):
     torch.manual_seed(0)
     module = Sentence().eval()
     path = tmp_path / "text.onnx"
     export_onnx(module, torch.ones(1, 7, dtype=torch.int64), path, name="input_ids", axis="tokens")
     full = path.stat().st_size
-    shrink(path, storage)
+    shrink(path, storage, folded=folded)
     onnx.checker.check_model(onnx.load(path))
     assert path.stat().st_size < share * full
     ids = np.arange(10, 150, 7)

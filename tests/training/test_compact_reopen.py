@@ -1,5 +1,6 @@
 """The shipped folder's weights come back into torch (experiments/compact/reopen.py)."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 import wavtext
 from wavtext.audio.log_mel import log_mel
 from wavtext.model import runtime
+from wavtext.training.export import export_onnx, shrink
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "src" / "wavtext" / "model" / "compact"
@@ -28,14 +30,19 @@ def four_sounds() -> np.ndarray:
     return np.stack([log_mel((0.3 * sound).astype(np.float32), front_end) for sound in sounds])
 
 
+def small_bert():
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(hidden_size=384, num_hidden_layers=1, num_attention_heads=12)
+    return BertModel(config, add_pooling_layer=False)
+
+
 def test_the_shipped_model_comes_back_as_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "experiments" / "compact"))
     from onnx import load
     from reopen import constants_of, reopen
-    from transformers import BertConfig, BertModel
 
-    config = BertConfig(hidden_size=384, num_hidden_layers=1, num_attention_heads=12)
-    model = reopen(SHIPPED, BertModel(config, add_pooling_layer=False)).eval()
+    model = reopen(SHIPPED, small_bert()).eval()
     windows = four_sounds()
     shipped = torch.from_numpy(runtime.Graph(SHIPPED / "audio.onnx", "f32").run(list(windows)))
     with torch.no_grad():
@@ -48,3 +55,40 @@ def test_the_shipped_model_comes_back_as_it_computes(monkeypatch: pytest.MonkeyP
     torch.testing.assert_close(weight, read["model.text_projection.linear.weight"])
     step = weight.abs().amax(1, keepdim=True) / 127  # one scale for each output
     torch.testing.assert_close(weight / step, (weight / step).round(), atol=1e-3, rtol=0)
+
+
+class AudioGraph(torch.nn.Module):
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        return self.model.embed_audio(log_mel)
+
+
+def test_both_networks_come_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "experiments" / "compact"))
+    from reopen import reopen
+    from text_bank import make_model
+
+    torch.manual_seed(0)
+    bert = small_bert()
+    model = make_model(bert, inner=(4, 4, 8, 8), resnet=True)
+    windows = torch.from_numpy(four_sounds())
+    model.train()
+    for parameter in model.parameters():  # equal ones would be kept once
+        if parameter.ndim == 1:
+            parameter.data += 0.1 * torch.randn(len(parameter))
+    torch.nn.init.normal_(model.audio_projection.fc2.weight, std=0.1)
+    for _ in range(30):
+        model.embed_audio(windows)
+    model.eval()
+    path = tmp_path / "audio.onnx"
+    export_onnx(AudioGraph(model), windows[:1], path, name="log_mel", axis="frames")
+    shrink(path, "int8", folded=True)
+    shutil.copy(SHIPPED / "text.onnx", tmp_path)
+    again = reopen(tmp_path, bert).eval()
+    with torch.no_grad():
+        expected, found = model.embed_audio(windows), again.embed_audio(windows)
+    assert F.cosine_similarity(expected, found).min() > 0.999
+    assert F.cosine_similarity(expected, found.roll(1, 0)).max() < 0.99
