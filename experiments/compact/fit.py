@@ -236,6 +236,10 @@ def main() -> None:
         model.text_projection.load_state_dict(space)
         model.text_projection.requires_grad_(False)
     if arguments.beside:
+        if model.audio.resnet is None:
+            raise SystemExit(
+                "--beside: --start has no residual network (follow.py --network resnet)."
+            )
         model.requires_grad_(False)
         for part in (model.audio.resnet, model.audio_projection, model.logit_scale):
             part.requires_grad_(True)
