@@ -149,3 +149,12 @@ def make_manifest() -> Callable[..., Path]:
 @pytest.fixture(autouse=True)
 def _same_random_numbers() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def small_bert() -> torch.nn.Module:
+    """As wide as MiniLM, one layer deep, untrained."""
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(hidden_size=384, num_hidden_layers=1, num_attention_heads=12)
+    return BertModel(config, add_pooling_layer=False)

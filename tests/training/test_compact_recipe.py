@@ -650,22 +650,15 @@ def test_a_sound_is_looked_for_in_each_root(tmp_path: Path) -> None:
         locate("b.ogg", roots)
 
 
-def small_bert():
-    from transformers import BertConfig, BertModel
-
-    config = BertConfig(hidden_size=384, num_hidden_layers=1, num_attention_heads=12)
-    return BertModel(config, add_pooling_layer=False)
-
-
-def test_a_second_network_says_nothing_until_it_has_learnt():
+def test_a_second_network_says_nothing_until_it_has_learnt(small_bert: nn.Module):
     from text_bank import make_model, with_resnet
 
     torch.manual_seed(0)
-    model = make_model(small_bert(), inner=(8, 16, 16, 16)).eval()
+    model = make_model(small_bert, inner=(8, 16, 16, 16)).eval()
     for part in (model.audio_projection.fc2, model.audio_projection.norm):
         torch.nn.init.normal_(part.weight, std=0.1)
-    torch.nn.init.normal_(model.audio.frequency, std=100.0)  # so that norms divide by what is heard
-    wider = with_resnet(small_bert(), model.state_dict()).eval()
+    torch.nn.init.normal_(model.audio.frequency, std=1e4)  # so that norms divide by what is heard
+    wider = with_resnet(small_bert, model.state_dict()).eval()
     assert wider.audio.dim == 2 * model.audio.dim
     heard = torch.randn(3, 54, 72) * 10 - 40
     with torch.no_grad():

@@ -30,19 +30,14 @@ def four_sounds() -> np.ndarray:
     return np.stack([log_mel((0.3 * sound).astype(np.float32), front_end) for sound in sounds])
 
 
-def small_bert():
-    from transformers import BertConfig, BertModel
-
-    config = BertConfig(hidden_size=384, num_hidden_layers=1, num_attention_heads=12)
-    return BertModel(config, add_pooling_layer=False)
-
-
-def test_the_shipped_model_comes_back_as_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_model_comes_back_as_it_computes(
+    small_bert: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "experiments" / "compact"))
     from onnx import load
     from reopen import constants_of, reopen
 
-    model = reopen(SHIPPED, small_bert()).eval()
+    model = reopen(SHIPPED, small_bert).eval()
     windows = four_sounds()
     shipped = torch.from_numpy(runtime.Graph(SHIPPED / "audio.onnx", "f32").run(list(windows)))
     with torch.no_grad():
@@ -66,14 +61,15 @@ class AudioGraph(torch.nn.Module):
         return self.model.embed_audio(log_mel)
 
 
-def test_both_networks_come_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_both_networks_come_back(
+    small_bert: torch.nn.Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "experiments" / "compact"))
     from reopen import reopen
     from text_bank import make_model
 
     torch.manual_seed(0)
-    bert = small_bert()
-    model = make_model(bert, inner=(4, 4, 8, 8), resnet=True)
+    model = make_model(small_bert, inner=(4, 4, 8, 8), resnet=True)
     windows = torch.from_numpy(four_sounds())
     model.train()
     for parameter in model.parameters():  # equal ones would be kept once
@@ -87,7 +83,7 @@ def test_both_networks_come_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     export_onnx(AudioGraph(model), windows[:1], path, name="log_mel", axis="frames")
     shrink(path, "int8", folded=True)
     shutil.copy(SHIPPED / "text.onnx", tmp_path)
-    again = reopen(tmp_path, bert).eval()
+    again = reopen(tmp_path, small_bert).eval()
     with torch.no_grad():
         expected, found = model.embed_audio(windows), again.embed_audio(windows)
     assert F.cosine_similarity(expected, found).min() > 0.999
